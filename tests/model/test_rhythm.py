@@ -1,0 +1,289 @@
+"""What is due when: PING, INFO, hellos, connections (core.md 2.2, 2.4, 4; Q7, Q9, Q23, R3)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.model.given import (
+    DOWN_AFTER_MS,
+    HERE,
+    MASTER,
+    ME,
+    NAME,
+    P1,
+    R1,
+    R2,
+    START_MS,
+    Given,
+    Heard,
+    Server,
+    given,
+    master_info,
+    replica_info,
+)
+from trio_sentinel.model import effects as fx
+from trio_sentinel.model import inputs as i
+from trio_sentinel.model.settings import GlobalSettings
+from trio_sentinel.model.values import Address, Channel, PeerLink, ServerLink
+
+TO_MASTER = ServerLink(NAME, MASTER)
+TO_R1 = ServerLink(NAME, R1)
+
+
+def sent(heard: Heard, kind: type[fx.SendPing | fx.PollInfo | fx.SayHello], link: object) -> int:
+    return sum(1 for effect in heard.all(kind) if effect.link == link)
+
+
+# ---------------------------------------------------------------- connections
+
+
+def test_servers_get_two_connections_and_peers_one() -> None:
+    kit = given(settled=False)
+    opened = {(sense.command.open, sense.pubsub.open) for sense in kit.engine.senses.servers.values()}
+    assert not opened - {(True, True), (False, False)}
+    kit.wait(100)
+    assert {(s.command.open, s.pubsub.open) for s in kit.engine.senses.servers.values()} == {(True, True)}
+    assert {s.command.open for s in kit.engine.senses.peers.values()} == {True}
+
+
+def test_new_connection_begins_with_a_ping() -> None:
+    kit = given()
+    heard = kit.hear(i.LinkLost(TO_R1, Channel.COMMAND, "reset"))
+    assert sent(heard, fx.SendPing, TO_R1) == 1
+
+
+def test_refused_connection_is_tried_again_no_more_than_ten_times_a_second_and_at_least_once() -> None:
+    kit = given()
+    kit.lose(R1)
+    soon = [dial for dial in kit.wait(1000).all(fx.OpenLink) if (dial.link, dial.channel) == (TO_R1, Channel.COMMAND)]
+    assert 1 <= len(soon) <= 10
+    kit.wait(20_000)
+    later = [
+        dial for dial in kit.wait(10_000).all(fx.OpenLink) if (dial.link, dial.channel) == (TO_R1, Channel.COMMAND)
+    ]
+    assert 9 <= len(later) <= 11
+
+
+def test_port_zero_is_never_dialled() -> None:
+    kit = given(address=Address("10.0.0.1", 0), replicas=0, settled=False)
+    assert not [dial for dial in kit.wait(5000).all(fx.OpenLink) if isinstance(dial.link, ServerLink)]
+
+
+def test_open_connection_without_a_reply_is_closed_after_half_down_after_but_not_in_its_first_fifteen_seconds() -> None:
+    kit = given(down_after_ms=60_000)
+    since_ms = kit.silence(R1)
+    command = kit.engine.senses.servers[NAME, R1].command
+    assert command.wanted_at_ms is not None
+    heard = kit.wait_until(since_ms + 30_000)
+    assert (TO_R1, Channel.COMMAND) not in {(close.link, close.channel) for close in heard.all(fx.CloseLink)}
+    heard = kit.wait(1001)
+    assert (TO_R1, Channel.COMMAND) in {(close.link, close.channel) for close in heard.all(fx.CloseLink)}
+
+
+def test_young_connection_is_not_closed_although_nothing_is_answered() -> None:
+    kit = given()
+    kit.silence(R1)
+    opened_ms = kit.engine.senses.servers[NAME, R1].command.wanted_at_ms
+    assert opened_ms is not None
+    commands = [c for c in kit.wait_until(opened_ms + 15_000).all(fx.CloseLink) if c.channel is Channel.COMMAND]
+    assert not commands
+    assert [c for c in kit.wait(1001).all(fx.CloseLink) if c.channel is Channel.COMMAND]
+
+
+def test_connection_that_answers_anything_at_all_is_kept() -> None:
+    kit = given(down_after_ms=20_000)
+    kit.servers[R1].pong = "NOAUTH Authentication required."
+    heard = kit.wait(60_000)
+    assert not [c for c in heard.all(fx.CloseLink) if (c.link, c.channel) == (TO_R1, Channel.COMMAND)]
+
+
+def test_silent_pubsub_connection_is_closed_after_three_hello_periods_but_not_in_its_first_fifteen_seconds() -> None:
+    kit = given()
+    opened_ms = kit.engine.senses.servers[NAME, R1].pubsub.wanted_at_ms
+    assert opened_ms is not None
+    assert not [c for c in kit.wait_until(opened_ms + 15_000).all(fx.CloseLink) if c.channel is Channel.PUBSUB]
+    assert [c for c in kit.wait(1001).all(fx.CloseLink) if c.channel is Channel.PUBSUB]
+
+
+def test_pubsub_connection_on_which_something_is_heard_is_kept() -> None:
+    kit = given()
+    for _ in range(30):
+        for address in (MASTER, R1, R2):
+            kit.hear(i.PubSubHeard(ServerLink(NAME, address)))
+        assert not kit.wait(1000).has(fx.CloseLink)
+
+
+# ---------------------------------------------------------------- PING
+
+
+def test_answered_pings_go_out_once_a_second_to_everybody() -> None:
+    heard = given().wait(10_000)
+    for link in (TO_MASTER, TO_R1, PeerLink(P1)):
+        assert 9 <= sent(heard, fx.SendPing, link) <= 11, link
+
+
+def test_unanswered_pings_go_out_twice_a_second() -> None:
+    kit = given(down_after_ms=60_000)
+    kit.silence(R1)
+    assert 18 <= sent(kit.wait(10_000), fx.SendPing, TO_R1) <= 21
+
+
+def test_short_down_after_quickens_the_pings() -> None:
+    assert 48 <= sent(given(down_after_ms=200).wait(10_000), fx.SendPing, TO_R1) <= 52
+
+
+def test_dead_connection_does_not_collect_probes() -> None:
+    """Property 32."""
+    kit = given(down_after_ms=10_000_000)
+    kit.silence(R1)
+    kit.wait(300_000)
+    assert kit.engine.senses.servers[NAME, R1].pending <= 100
+
+
+# ---------------------------------------------------------------- INFO
+
+
+def test_info_is_asked_every_ten_seconds() -> None:
+    heard = given().wait(60_000)
+    for link in (TO_MASTER, TO_R1):
+        assert 5 <= sent(heard, fx.PollInfo, link) <= 6, link
+
+
+def test_info_of_replicas_is_asked_every_second_while_the_master_is_down_but_of_the_master_not() -> None:
+    kit = given(quorum=3)
+    kit.silence(MASTER)
+    kit.servers[MASTER].info = master_info()
+    kit.wait(DOWN_AFTER_MS + 1)
+    assert kit.master.s_down
+    heard = kit.wait(10_000)
+    assert 9 <= sent(heard, fx.PollInfo, TO_R1) <= 11
+    assert sent(heard, fx.PollInfo, TO_MASTER) <= 1
+
+
+def test_info_is_asked_every_second_of_a_replica_without_its_link() -> None:
+    kit = given()
+    kit.info(R1, replica_info(master_link_down_ms=1000, master_link_up=False))
+    heard = kit.wait(10_000)
+    assert 9 <= sent(heard, fx.PollInfo, TO_R1) <= 11
+    assert sent(heard, fx.PollInfo, ServerLink(NAME, R2)) <= 1
+
+
+def test_q9_unanswered_info_is_not_repeated_over_the_same_connection() -> None:
+    kit = given(down_after_ms=10_000_000)
+    kit.servers[R1].info = None
+    assert sent(kit.wait(60_000), fx.PollInfo, TO_R1) == 1
+
+
+def test_q9_info_answered_with_an_error_is_repeated_once_a_second() -> None:
+    kit = given()
+    kit.servers[R1].info = None
+    asked = 0
+    for _ in range(100):
+        heard = kit.wait(100)
+        if sent(heard, fx.PollInfo, TO_R1):
+            asked += sent(heard, fx.PollInfo, TO_R1)
+            kit.hear(i.InfoHeard(TO_R1, None, b""))
+    assert asked <= 11
+
+
+def test_answer_to_info_that_is_lost_with_its_connection_is_asked_for_again() -> None:
+    kit = given()
+    kit.servers[R1].info = None
+    kit.wait(11_000)
+    kit.servers[R1].info = replica_info()
+    heard = kit.hear(i.LinkLost(TO_R1, Channel.COMMAND, "reset"))
+    assert sent(heard, fx.PollInfo, TO_R1) == 1
+
+
+# ---------------------------------------------------------------- hellos
+
+
+def test_hello_goes_to_everybody_every_two_seconds() -> None:
+    heard = given().wait(20_000)
+    for link in (TO_MASTER, TO_R1, PeerLink(P1)):
+        assert 9 <= sent(heard, fx.SayHello, link) <= 11, link
+
+
+def test_hello_says_who_i_am_and_where_the_master_is() -> None:
+    kit = given(epoch=7, config_epoch=5)
+    hello = kit.wait(3000).all(fx.SayHello)[0].hello
+    assert str(hello) == f",{HERE.port},{ME},7,{NAME},{MASTER.host},{MASTER.port},5"
+
+
+def test_hello_names_hosts_only_when_they_are_announced() -> None:
+    named = Address("redis-a", 6379)
+    for announced, host in ((True, "redis-a"), (False, MASTER.host)):
+        settings = GlobalSettings(resolve_hostnames=True, announce_hostnames=announced)
+        kit = given(address=named, globals_=settings, settled=False, replicas=0)
+        kit.hear(i.NameResolved("redis-a", MASTER.host))
+        kit.servers[named] = Server(info=master_info())
+        assert kit.wait(3000).all(fx.SayHello)[-1].hello.master_host == host
+
+
+def test_q9_unanswered_hello_is_not_repeated_over_the_same_connection() -> None:
+    kit = given(down_after_ms=10_000_000)
+    kit.servers[R1].takes_hellos = False
+    assert sent(kit.wait(60_000), fx.SayHello, TO_R1) <= 1
+
+
+def test_q9_refused_hello_is_repeated_no_more_than_once_a_second() -> None:
+    kit = given()
+    kit.servers[R1].takes_hellos = False
+    said = 0
+    for _ in range(100):
+        heard = kit.wait(100)
+        if sent(heard, fx.SayHello, TO_R1):
+            said += sent(heard, fx.SayHello, TO_R1)
+            kit.hear(i.HelloAccepted(TO_R1, NAME, False))
+    assert 4 <= said <= 11
+
+
+def test_r3_no_hello_goes_to_a_server_that_hands_over_and_pings_go_on() -> None:
+    kit = given()
+    kit.info(R1, replica_info(failover_state="waiting-for-sync"))
+    heard = kit.wait(10_000)
+    assert sent(heard, fx.SayHello, TO_R1) == 0
+    assert sent(heard, fx.SendPing, TO_R1) >= 9
+
+
+def test_q3_no_hello_goes_out_while_the_disk_fails() -> None:
+    kit = given()
+    kit.saving = False
+    kit.vote_asked(P1, 5)
+    assert not kit.wait(10_000).has(fx.SayHello)
+    kit.saving = True
+    assert kit.wait(5000).has(fx.SayHello)
+
+
+# ---------------------------------------------------------------- counting and looking
+
+
+def test_q23_pending_commands_are_forgotten_with_their_connection() -> None:
+    kit = given(down_after_ms=60_000)
+    kit.silence(R1)
+    kit.wait(10_000)
+    assert kit.engine.senses.servers[NAME, R1].pending > 5
+    kit.hear(i.LinkLost(TO_R1, Channel.COMMAND, "reset"))
+    assert kit.engine.senses.servers[NAME, R1].pending <= 3
+
+
+@pytest.mark.parametrize("masters", [1, 5])
+def test_engine_is_not_woken_without_need(masters: int) -> None:
+    """A healthy master costs a few looks a second, not one each tick."""
+    kit: Given = given(names=(NAME, *(f"m{n}" for n in range(masters - 1))))
+    looks, end_ms = 0, kit.now_ms + 10_000
+    while kit.engine.next_due_ms() < end_ms:
+        kit.wait_until(kit.engine.next_due_ms())
+        looks += 1
+    assert looks <= 10 * 15 * masters
+
+
+def test_shared_link_to_a_silent_peer_is_seen_down_by_all_masters() -> None:
+    """Whatever is queued there by many masters, a PING must still go out."""
+    names = (NAME, *(f"m{n}" for n in range(149)))
+    kit = given(names=names, peers=1, replicas=0)
+    kit.wait(5000)
+    kit.peers[P1].silent()
+    kit.wait(DOWN_AFTER_MS + 3000)
+    assert all(master.peers[P1].s_down for master in kit.engine.state.masters.values())
+    assert kit.now_ms > START_MS

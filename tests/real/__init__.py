@@ -1,0 +1,1 @@
+"""Scenarios with real servers and real sentinels. `harness.py` is where to begin reading."""

@@ -1,0 +1,113 @@
+"""Everything over TLS with client certificates: data servers, sentinels among themselves, and their clients."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import trustme
+
+from .harness import LOOPBACK, MASTER, Lab
+from .harness_processes import Child
+from .harness_sentinels import REPOSITORY, Kind
+from .harness_servers import redis7_binary
+
+pytestmark = [pytest.mark.real, pytest.mark.needs_redis7]
+
+
+class Certificates:
+    """An authority and one certificate that serves both ways."""
+
+    def __init__(self, directory: Path) -> None:
+        authority = trustme.CA()
+        issued = authority.issue_cert(LOOPBACK, "localhost")
+        self.authority, self.certificate, self.key = (
+            str(directory / name) for name in ("ca.pem", "cert.pem", "key.pem")
+        )
+        authority.cert_pem.write_to_path(self.authority)
+        issued.private_key_pem.write_to_path(self.key)
+        Path(self.certificate).write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+
+    def lines(self, port: int) -> list[str]:
+        return [
+            "port 0",
+            f"tls-port {port}",
+            f"bind {LOOPBACK}",
+            "tls-replication yes",
+            f"tls-cert-file {self.certificate}",
+            f"tls-key-file {self.key}",
+            f"tls-ca-cert-file {self.authority}",
+        ]
+
+    def client(self, port: int, *, with_certificate: bool = True) -> redis.Redis:
+        shown = {"ssl_certfile": self.certificate, "ssl_keyfile": self.key} if with_certificate else {}
+        return redis.Redis(
+            host=LOOPBACK,
+            port=port,
+            ssl=True,
+            ssl_ca_certs=self.authority,
+            decode_responses=True,
+            **shown,  # type: ignore[arg-type]
+        )
+
+
+def _run(lab: Lab, name: str, command: Sequence[str], lines: Sequence[str], directory: Path) -> Child:
+    home = directory / name
+    home.mkdir()
+    conf = home / "program.conf"
+    conf.write_text("\n".join([*lines, f"dir {home}", f"logfile {home / 'log'}"]) + "\n")
+    child = Child(name, [word.replace("CONF", str(conf)) for word in command], out_path=home / "out", cwd=home)
+    child.environment = {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
+    return child
+
+
+def test_a_failover_over_tls_with_client_certificates(lab: Lab, tmp_path: Path) -> None:
+    papers = Certificates(tmp_path)
+    ports = [lab.ports.claim() for _ in range(6)]
+    children: list[Child] = []
+    try:
+        for number, port in enumerate(ports[:3]):
+            lines = [*papers.lines(port), 'save ""', "repl-diskless-sync-delay 0"]
+            if number:
+                lines.append(f"replicaof {LOOPBACK} {ports[0]}")
+            children.append(_run(lab, f"server{number}", [redis7_binary("redis-server"), "CONF"], lines, tmp_path))
+        for number, port in enumerate(ports[3:]):
+            watch = [
+                f"sentinel monitor {MASTER} {LOOPBACK} {ports[0]} 2",
+                f"sentinel down-after-milliseconds {MASTER} 1000",
+                f"sentinel failover-timeout {MASTER} 5000",
+            ]
+            command = Kind.OURS.command(Path("CONF"))
+            children.append(_run(lab, f"sentinel{number}", command, [*papers.lines(port), *watch], tmp_path))
+        for child in children:
+            child.spawn()
+        clients = [papers.client(port) for port in ports[3:]]
+
+        def ask(client: redis.Redis, *words: str) -> Any:
+            return client.execute_command(*words)
+
+        def acquainted() -> bool:
+            masters: list[Any] = [client.sentinel_master(MASTER) for client in clients]
+            return all(m["num-other-sentinels"] == 2 and m["num-slaves"] == 2 for m in masters)
+
+        lab.wait_until(acquainted, "the sentinels know each other and the replicas, over TLS")
+        assert [ask(client, "SENTINEL", "CKQUORUM", MASTER)[:2] for client in clients] == ["OK"] * 3
+        with pytest.raises((redis.ConnectionError, OSError)):
+            papers.client(ports[3], with_certificate=False).ping()
+
+        children[0].kill()
+
+        def switched() -> int | None:
+            told = {int(ask(client, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)[1]) for client in clients}
+            return told.pop() if len(told) == 1 and ports[0] not in told else None
+
+        new_port = lab.wait_until(switched, "all agree on a new master")
+        assert new_port is not None
+        assert papers.client(new_port).info("replication")["role"] == "master"
+    finally:
+        for child in children:
+            child.clean_up()

@@ -1,0 +1,48 @@
+"""A supervisor speaks up when a failover drags on."""
+
+from __future__ import annotations
+
+import contextlib
+
+import trio
+import trio.testing
+
+from trio_sentinel.model.events import FailoverStarted
+from trio_sentinel.model.settings import MasterSettings
+from trio_sentinel.model.state import Failover, Manner, Master, SelectingReplica, SentinelState
+from trio_sentinel.model.values import Address, Level, RunId
+from trio_sentinel.runtime.supervisor import Supervisor
+
+
+class NoLeases:
+    """Nothing to hold."""
+
+    def lease_master(self, name: str) -> contextlib.AbstractContextManager[object]:
+        return contextlib.nullcontext()
+
+    def lease_peers(self, name: str) -> contextlib.AbstractContextManager[object]:
+        return contextlib.nullcontext()
+
+
+async def test_a_slow_phase_is_told_with_its_length(autojump_clock: trio.testing.MockClock) -> None:
+    await trio.sleep(1000)
+    now_ms = int(trio.current_time() * 1000)
+    master = Master(name="m", address=Address("10.0.0.1", 6379), settings=MasterSettings(quorum=2))
+    master.failover = Failover(epoch=1, manner=Manner.FORCED, phase=SelectingReplica(), phase_since_ms=now_ms - 250)
+    state = SentinelState(my_id=RunId("a" * 40), masters={"m": master})
+    lines: list[str] = []
+
+    def log(level: Level, text: str) -> None:
+        lines.append(text)
+
+    supervisor = Supervisor("m", state, NoLeases(), log)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.supervise)
+        supervisor.tell(
+            FailoverStarted(
+                subject=state.subject_of_master(master), epoch=1, manner=Manner.FORCED, attempt_at_ms=0, at_ms=now_ms
+            )
+        )
+        await trio.sleep(6)
+        supervisor.stop()
+    assert lines == ["Failover of m is still in select_slave after 5250 ms"]

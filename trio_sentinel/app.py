@@ -1,0 +1,421 @@
+"""The composition root and the library door: the only place where ports meet adapters.
+
+``open_sentinel`` runs a full voting sentinel inside any Trio program; the daemon is its first user (``serve_daemon``).
+No global state: two of them live in one process.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+import attrs
+import trio
+from attrs import frozen
+from trio_util import AsyncValue
+
+from trio_sentinel.adapters import disk, network, tls
+from trio_sentinel.adapters.names import Resolver
+from trio_sentinel.adapters.processes import start_script
+from trio_sentinel.adapters.system import VERSION, client_limit
+from trio_sentinel.errors import CommandRefused
+from trio_sentinel.model import views
+from trio_sentinel.model.effects import Answer, AnswerOpinion
+from trio_sentinel.model.engine import Engine, Outcome
+from trio_sentinel.model.events import Event
+from trio_sentinel.model.inputs import FailoverAsked, FlushAsked, MonitorAsked, RemoveAsked, Request, ResetAsked
+from trio_sentinel.model.snapshot import Snapshot
+from trio_sentinel.model.state import Master
+from trio_sentinel.model.values import Address, Level, RunId, is_ip
+from trio_sentinel.model.views import MasterView, PeerView, ReplicaView
+from trio_sentinel.runtime.board import Board, Watch
+from trio_sentinel.runtime.bridge import Bridge
+from trio_sentinel.runtime.clients import Clients, House, Identity
+from trio_sentinel.runtime.errands import Errands
+from trio_sentinel.runtime.keeper import Keeper
+from trio_sentinel.runtime.reactor import Reactor
+from trio_sentinel.runtime.service import Service
+from trio_sentinel.runtime.session import admit
+from trio_sentinel.runtime.session_rights import OnePassword
+from trio_sentinel.runtime.switchboard import Switchboard
+from trio_sentinel.wire import requests, resp
+from trio_sentinel.wire.commands import renamed
+from trio_sentinel.wire.conf import Configuration, rewrite_configuration
+from trio_sentinel.wire.directives import Directives
+from trio_sentinel.wire.extras import Extras
+
+FIRST_NAMES_S: Final = 2.0
+"""How long the first words may wait for slow names."""
+
+Log = Callable[[Level, str], None]
+
+
+def _no_log(level: Level, text: str) -> None:
+    """A library says nothing unless it is asked to."""
+
+
+class SystemDice:
+    """Dice for a process that really runs."""
+
+    def below(self, limit: int) -> int:
+        """A uniform integer in 0..limit-1."""
+        return secrets.randbelow(limit)
+
+
+@frozen
+class FileStore:
+    """sentinel.conf as the keeper's store."""
+
+    configuration: Configuration
+    path: str
+    resolved: Callable[[str], str | None]
+    log: Log
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Rewrite the file as it is on disk now; blocks until it is durable. Raises OSError."""
+        before = disk.read_file_if_any(self.path)
+        disk.save_file(self.path, rewrite_configuration(before, self.configuration, snapshot, resolved=self.resolved))
+        self.log(Level.NOTICE, "Sentinel new configuration saved on disk")
+
+
+class Masters(Mapping[str, MasterView]):
+    """The monitored masters by name, each as it is at the moment it is looked up."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    def __getitem__(self, name: str) -> MasterView:
+        bridge = self._bridge
+        return views.view_of_master(bridge.state, bridge.senses, bridge.state.masters[name], bridge.now_ms())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._bridge.state.masters))
+
+    def __len__(self) -> int:
+        return len(self._bridge.state.masters)
+
+
+class Sentinel:
+    """A running sentinel, as a library user sees it. Made by `open_sentinel`.
+
+    Methods that change something return once the change is on disk, and raise CommandRefused with the error that a
+    client would read.
+    """
+
+    def __init__(self, bridge: Bridge, board: Board, ports: tuple[int, ...], log: Log) -> None:
+        self._bridge = bridge
+        self._log = log
+        self._board = board
+        self._addresses: dict[str, AsyncValue[Address]] = {}
+        self._closed = trio.Event()
+        self.masters: Final = Masters(bridge)
+        """Typed read-only views by name."""
+        self.ports: Final = ports
+        """Where it listens."""
+
+    # ------------------------------------------------------------ reading
+
+    @property
+    def id(self) -> RunId:
+        """What ``SENTINEL MYID`` answers."""
+        return self._bridge.state.my_id
+
+    def replicas(self, name: str) -> tuple[ReplicaView, ...]:
+        """The replicas of a master. Raises KeyError for an unknown one."""
+        bridge = self._bridge
+        return views.replicas(bridge.state, bridge.senses, bridge.state.masters[name], bridge.now_ms())
+
+    def peers(self, name: str) -> tuple[PeerView, ...]:
+        """The other sentinels of a master. Raises KeyError for an unknown one."""
+        bridge = self._bridge
+        return views.peers(bridge.state, bridge.senses, bridge.state.masters[name], bridge.now_ms())
+
+    def address(self, name: str) -> AsyncValue[Address]:
+        """Where clients of `name` should write, as a value to wait on: the promoted replica from the moment its
+        promotion is durable. Raises KeyError for an unknown master."""
+        if name not in self._addresses:
+            self._addresses[name] = AsyncValue(self._current(self._bridge.state.masters[name]))
+        return self._addresses[name]
+
+    def events(self) -> Watch:
+        """Every event from this call on: ``async for event in sentinel.events()``, or ``async with`` to end it early.
+
+        A reader that falls too far behind reads what it has and gets WatcherTooSlow; nobody waits for it.
+        `bulletins_of(event)` gives the channel and text that stock uses for it.
+        """
+        return self._board.watch()
+
+    def _current(self, master: Master) -> Address:
+        return Address(self._bridge.state.shown(master.current_address.host), master.current_address.port)
+
+    def note(self, events: tuple[Event, ...]) -> None:
+        """Bring the addresses up to date (called by the composition root after every decision)."""
+        masters = self._bridge.state.masters
+        for name, value in self._addresses.items():
+            if name in masters:
+                value.value = self._current(masters[name])
+
+    # ------------------------------------------------------------ changing
+
+    async def failover(self, name: str, *, coordinated: bool = False) -> None:
+        """``SENTINEL FAILOVER``: returns once it has begun."""
+        await self._ask(lambda n: FailoverAsked(n, name, coordinated))
+
+    async def monitor(self, name: str, host: str, port: int, quorum: int) -> None:
+        """``SENTINEL MONITOR`` for a numeric host (or a name, where names are resolved)."""
+        if not self._bridge.state.settings.resolve_hostnames and not is_ip(host):
+            raise CommandRefused("ERR", "Invalid IP address or hostname specified")
+        await self._ask(lambda n: MonitorAsked(n, name, Address(host, port), quorum))
+
+    async def remove(self, name: str) -> None:
+        """``SENTINEL REMOVE``."""
+        await self._ask(lambda n: RemoveAsked(n, name))
+
+    async def reset(self, name: str) -> None:
+        """``SENTINEL RESET`` of one master."""
+        await self._ask(lambda n: ResetAsked(n, (name,)))
+
+    async def set(self, name: str, option: str, *values: str) -> None:
+        """``SENTINEL SET`` of one option, e.g. ``("quorum", "3")``."""
+        words = (b"SENTINEL", b"SET", *(resp.text(word) for word in (name, option, *values)))
+        locked = self._bridge.state.settings.deny_scripts_reconfig
+        await self._ask(requests.settings_change(words, scripts_locked=locked, is_executable=disk.is_executable))
+
+    async def flush(self) -> None:
+        """``SENTINEL FLUSHCONFIG``."""
+        await self._ask(FlushAsked)
+
+    async def _ask(self, make: Callable[[int], Request]) -> int | None:
+        answered = trio.Event()
+        answers: list[Answer | AnswerOpinion] = []
+
+        def on_answer(answer: Answer | AnswerOpinion) -> None:
+            answers.append(answer)
+            answered.set()
+
+        self._bridge.ask(make, on_answer)
+        await answered.wait()
+        answer = answers[0]
+        assert isinstance(answer, Answer)
+        if answer.error is not None:
+            code, _, text = answer.error.partition(" ")
+            raise CommandRefused(code, text)
+        return answer.number
+
+    # ------------------------------------------------------------ the end
+
+    async def wait_shutdown(self) -> None:
+        """Wait until a client sends SHUTDOWN. Leaving the `async with` block is what stops the sentinel."""
+        await self._closed.wait()
+
+    def shut_down(self, reason: str) -> None:
+        """What SHUTDOWN does."""
+        self._log(Level.NOTICE, reason)
+        self._closed.set()
+
+
+@asynccontextmanager
+async def open_sentinel(
+    configuration: str | os.PathLike[str] | Configuration,
+    *,
+    options: Sequence[str] = (),
+    log: Log = _no_log,
+) -> AsyncIterator[Sentinel]:
+    """Run a full voting sentinel inside the block.
+
+    Args:
+        configuration: the path of a sentinel.conf, which is read and, like stock, rewritten; or a loaded one.
+        options: more directives, as on the command line: ``("--port", "26380")``.
+        log: gets every log line with its level.
+
+    Raises:
+        ConfigError: a line of the configuration is wrong.
+        StartupError: it cannot listen, or the file cannot be written.
+    """
+    if not isinstance(configuration, Configuration):
+        configuration = disk.load_file(disk.absolute(configuration), options=tuple(options), open_log=False)
+    directives = configuration.directives
+    rights = OnePassword.of(directives.requirepass, directives.users, directives.aclfile)
+    contexts = tls.make_contexts(directives)
+    listeners = network.open_listeners(directives)
+    for warning in (*(contexts.warnings if contexts else ()), *listeners.warnings):
+        log(Level.WARNING, warning)
+    ports = tuple(sock.getsockname()[1] for sock in (*listeners.plain, *listeners.tls))
+    on_trouble = partial(log, Level.WARNING)
+    failure: Exception | None = None
+    names = await _resolve_names(configuration.snapshot)
+    async with trio.open_nursery() as resolving:
+        parts = _assemble(configuration, contexts, rights, log, resolving, ports, names)
+        async with parts.service.run(parts.start):
+            for sock in (*listeners.plain, *((listeners.unix,) if listeners.unix else ())):
+                parts.client_reactor.listen(sock, partial(admit, parts.house), on_trouble=on_trouble)
+            for sock in listeners.tls:
+                assert contexts is not None
+                parts.client_reactor.listen(sock, partial(admit, parts.house), contexts.server, on_trouble=on_trouble)
+            try:
+                yield parts.sentinel
+            except Exception as error:
+                failure = error
+            finally:
+                if listeners.unix is not None:
+                    network.remove_unix_socket(directives.unixsocket)
+        resolving.cancel_scope.cancel()
+    if failure is not None:
+        raise failure  # The user's own, not wrapped in the groups of our nurseries.
+
+
+async def _resolve_names(snapshot: Snapshot) -> dict[str, str]:
+    """The addresses of the host names in the file, as far as they are found in time: the first words of a sentinel
+    name its masters by address. What is missing is asked again at every connection."""
+    if not snapshot.settings.resolve_hostnames:
+        return {}
+    found: dict[str, str] = {}
+    hosts = {master.address.host for master in snapshot.masters}
+    for master in snapshot.masters:
+        hosts.update(address.host for address in master.replicas)
+        hosts.update(address.host for _, address in master.peers)
+
+    def learn(host: str, ip: str | None) -> None:
+        if ip is not None:
+            found[host] = ip
+
+    async with trio.open_nursery() as nursery:
+        resolver = Resolver(nursery, learn, deadline_s=FIRST_NAMES_S)
+        for host in sorted(host for host in hosts if not is_ip(host)):
+            resolver.resolve(host)
+    return found
+
+
+def _announced_port(directives: Directives) -> int:
+    """What hellos announce unless `announce-port` is set (core.md 6.1)."""
+    if directives.tls_replication and directives.tls_port:
+        return directives.tls_port
+    return directives.port
+
+
+@frozen
+class _Parts:
+    """One sentinel, assembled."""
+
+    service: Service
+    sentinel: Sentinel
+    house: House
+    client_reactor: Reactor
+    start: Callable[[], Outcome]
+
+
+def _assemble(
+    configuration: Configuration,
+    contexts: tls.TlsContexts | None,
+    rights: OnePassword,
+    log: Log,
+    resolving: trio.Nursery,
+    ports: tuple[int, ...],
+    names: Mapping[str, str],
+) -> _Parts:
+    directives = configuration.directives
+    engine = Engine(SystemDice(), int(trio.current_time() * 1000))
+    bridge = Bridge(engine)
+    errands = Errands(lambda: engine.state.timing, start_script)
+    board = Board(log, errands.enqueue, getattr(log, "with_facts", None) if getattr(log, "structured", False) else None)
+    store = FileStore(configuration, configuration.path or "", engine.state.names.get, log)
+    keeper = Keeper(engine, store, bridge.hear)
+    link_reactor, client_reactor = Reactor(gap_s=bridge.gap_s), Reactor()
+    links = Switchboard(
+        link_reactor,
+        bridge,
+        tls=contexts.client if contexts else None,
+        source_address=directives.bind_source_addr or None,
+        own_password=directives.requirepass or None,
+    )
+    bridge.links, bridge.board, bridge.keeper, bridge.errands = links, board, keeper, errands
+    bridge.names = Resolver(resolving, bridge.name_resolved)
+    clients = Clients()
+    sentinel = Sentinel(bridge, board, ports, log)
+    service = Service(
+        engine=engine,
+        bridge=bridge,
+        board=board,
+        errands=errands,
+        keeper=keeper,
+        links=links,
+        link_reactor=link_reactor,
+        client_reactor=client_reactor,
+        clients=clients,
+        log=log,
+        on_events=sentinel.note,
+    )
+    house = House(
+        mind=bridge,
+        board=board,
+        directives=attrs.evolve(directives, maxclients=client_limit(directives.maxclients)),
+        rights=rights,
+        identity=_identity(configuration, bridge),
+        scripts=errands,
+        shutdown=sentinel.shut_down,
+        loglevel=lambda: str(getattr(log, "level", directives.loglevel)),
+        set_loglevel=getattr(log, "set_level", lambda word: None),
+        is_executable=disk.is_executable,
+        cpu_seconds=_cpu_seconds,
+        random_bytes=secrets.token_bytes,
+        commands=renamed(directives.renamed_commands),
+        clients=clients,
+    )
+
+    def start() -> Outcome:
+        own_port = _announced_port(directives)
+        return engine.start(configuration.snapshot, bridge.now_ms(), own_port=own_port, names=names)
+
+    return _Parts(service, sentinel, house, client_reactor, start)
+
+
+def _identity(configuration: Configuration, bridge: Bridge) -> Identity:
+    uname = os.uname()
+    directives = configuration.directives
+    listeners = [
+        f"name={name}" + "".join(f",bind={host}" for host in directives.bind) + f",port={port}"
+        for name, port in (("tcp", directives.port), ("tls", directives.tls_port))
+        if port
+    ]
+    return Identity(
+        version=VERSION,
+        run_id=secrets.token_hex(20),
+        pid=os.getpid(),
+        started_at_ms=bridge.now_ms(),
+        config_file=configuration.path or "",
+        executable=sys.executable,
+        os=f"{uname.sysname} {uname.release} {uname.machine}",
+        arch_bits=sys.maxsize.bit_length() + 1,
+        listeners=tuple(listeners),
+    )
+
+
+def _cpu_seconds() -> dict[str, float]:
+    times = os.times()
+    return {
+        "used_cpu_sys": times.system,
+        "used_cpu_user": times.user,
+        "used_cpu_sys_children": times.children_system,
+        "used_cpu_user_children": times.children_user,
+        "used_cpu_sys_main_thread": times.system,
+        "used_cpu_user_main_thread": times.user,
+    }
+
+
+async def serve_daemon(
+    *, configuration: Configuration, extras: Extras, log: Log, on_listening: Callable[[], None]
+) -> None:
+    """Run a sentinel until a client sends SHUTDOWN.
+
+    Raises:
+        StartupError: it cannot listen; each line goes to the log.
+        SimulatedCrash: ``SENTINEL SIMULATE-FAILURE`` (within an exception group).
+    """
+    async with open_sentinel(configuration, log=log) as sentinel:
+        on_listening()
+        await sentinel.wait_shutdown()

@@ -1,0 +1,220 @@
+"""Opinions, epochs and votes: objectively down, and who leads (core.md 7.2, 9, 10).
+
+The property that matters most: one vote for each master and epoch, and a vote counts only in the epoch it was given
+for. Upstream compares a peer's vote with the *current* epoch, so that votes of a newer epoch are added to an older
+self vote and two sentinels lead under one epoch (core.md Q1). ``votes_for_me`` compares with the attempt's own epoch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from trio_sentinel.model.events import (
+    Abort,
+    AgreedDown,
+    EpochRaised,
+    Event,
+    FailoverAborted,
+    FailoverStarted,
+    LeaderElected,
+    NoLongerAgreed,
+    SelectionBegun,
+    VoteCast,
+)
+from trio_sentinel.model.situation import Situation
+from trio_sentinel.model.state import Failover, Manner, Master, WaitingForVotes
+from trio_sentinel.model.values import MAX_EPOCH, Epoch, Millis, RunId
+
+DESYNC_MS = 1000
+"""`failover_start_time` is moved by a random 0..999 ms (core.md 10.4)."""
+STAND_STEP_MS = 30
+"""Candidates stand one after the other, each this much later than the one before: long enough for a vote to be
+written and to arrive, so that the later ones vote instead of splitting the votes."""
+STAND_JITTER_MS = 10
+RETRY_MS = (50, 100)
+"""After an election that nobody can win any more I stand again this soon (at least, and a random part on top) ..."""
+QUICK_RETRIES = 5
+"""... so many times in a row; then the wait is stock's."""
+RETRY_SPREAD = 3
+"""The random part is at least so many times what the lost election took: where disks or links are slow, candidates must
+stand that much further apart for one of them to get the others' votes."""
+
+
+def agreed(s: Situation, master: Master) -> int:
+    """How many sentinels say that the master is down, I included (core.md 7.2)."""
+    opinions = (s.opinion(master, run_id) for run_id in master.peers)
+    return 1 + sum(1 for opinion in opinions if opinion.master_down and s.fresh(opinion))
+
+
+def check_objectively_down(s: Situation, master: Master) -> Iterator[Event]:
+    """AgreedDown and NoLongerAgreed."""
+    count = agreed(s, master) if master.s_down else 0
+    down = master.s_down and count >= master.settings.quorum
+    if down == master.o_down:
+        return
+    subject = s.state.subject_of_master(master)
+    if not down:
+        yield NoLongerAgreed(subject=subject)
+        return
+    yield AgreedDown(
+        subject=subject,
+        agreed=count,
+        quorum=master.settings.quorum,
+        stand_at_ms=s.now_ms + _stand_delay_ms(s, master),
+        at_ms=s.now_ms,
+    )
+
+
+def _stand_delay_ms(s: Situation, master: Master) -> Millis:
+    """My turn among the candidates: by id, moved one place each epoch so that a lame first one does not stay first."""
+    if not master.peers:
+        return 0
+    ids = sorted([s.state.my_id, *master.peers])
+    turn = (ids.index(s.state.my_id) + s.state.current_epoch) % len(ids)
+    return turn * STAND_STEP_MS + s.dice.below(STAND_JITTER_MS)
+
+
+def may_stand_at_ms(s: Situation, master: Master) -> Millis | None:
+    """When an automatic attempt may start, if at all (core.md 11.1, property 11)."""
+    if not master.o_down or master.failover is not None or s.state.disk_failing or master.stand_at_ms is None:
+        return None
+    if s.state.current_epoch >= MAX_EPOCH:
+        return None  # a liar used the numbers up (core.md Q6): voting and watching go on
+    if master.attempt_at_ms is None:
+        return master.stand_at_ms
+    return max(master.stand_at_ms, master.attempt_at_ms + 2 * master.settings.failover_timeout_ms)
+
+
+def check_candidacy(s: Situation, master: Master) -> Iterator[Event]:
+    """Stand for election when it is time."""
+    at_ms = may_stand_at_ms(s, master)
+    if at_ms is not None and s.now_ms >= at_ms:
+        yield from start_attempt(s, master, Manner.AUTOMATIC)
+
+
+def start_attempt(s: Situation, master: Master, manner: Manner) -> Iterator[Event]:
+    """A new epoch, the attempt, and my own vote in it; all on disk before anybody hears of it (core.md Q4)."""
+    epoch = s.state.current_epoch + 1
+    subject = s.state.subject_of_master(master)
+    yield EpochRaised(epoch=epoch, subject=subject)
+    yield FailoverStarted(
+        subject=subject,
+        epoch=epoch,
+        manner=manner,
+        attempt_at_ms=s.now_ms + s.dice.below(DESYNC_MS),
+        at_ms=s.now_ms,
+    )
+    yield VoteCast(subject=subject, candidate=s.state.my_id, epoch=epoch, attempt_at_ms=None)
+
+
+def vote(s: Situation, master: Master, epoch: Epoch, candidate: RunId) -> Iterator[Event]:
+    """The vote rule (core.md 10.2): whoever asks first under a new epoch gets it, whether or not the master is down.
+
+    A candidate's delay before its own next attempt starts here too, so that a leader at work is not overtaken.
+    """
+    subject = s.state.subject_of_master(master)
+    if epoch > s.state.current_epoch:
+        yield EpochRaised(epoch=epoch, subject=subject)
+    if master.leader_epoch < epoch and s.state.current_epoch <= epoch:
+        attempt_at_ms = None if candidate == s.state.my_id else s.now_ms + s.dice.below(DESYNC_MS)
+        yield VoteCast(subject=subject, candidate=candidate, epoch=epoch, attempt_at_ms=attempt_at_ms)
+
+
+def votes_for_me(s: Situation, master: Master, failover: Failover) -> int:
+    """The fresh votes of known peers for me in the epoch of this attempt, and my own if it is mine (property 7)."""
+    me = s.state.my_id
+    own = int(master.voted_for == me and master.leader_epoch == failover.epoch)
+    opinions = (s.opinion(master, run_id) for run_id in master.peers)
+    return own + sum(
+        1
+        for opinion in opinions
+        if opinion.voted_for == me and opinion.vote_epoch == failover.epoch and s.fresh(opinion)
+    )
+
+
+def election_deadline_ms(s: Situation, master: Master) -> Millis:
+    """When an attempt that has not won is given up (core.md 11.2)."""
+    assert master.attempt_at_ms is not None
+    return master.attempt_at_ms + min(s.state.timing.election_timeout_ms, master.settings.failover_timeout_ms)
+
+
+def check_election(s: Situation, master: Master) -> Iterator[Event]:
+    """Count the votes of a running attempt."""
+    failover = master.failover
+    if failover is None or not isinstance(failover.phase, WaitingForVotes):
+        return
+    subject = s.state.subject_of_master(master)
+    if not failover.phase.vote_saved:
+        if s.state.disk_failing:
+            yield FailoverAborted(subject=subject, reason=Abort.NOT_ELECTED, at_ms=s.now_ms)
+        return
+    votes = votes_for_me(s, master, failover)
+    if failover.manner is Manner.FORCED or votes >= master.votes_needed:
+        yield LeaderElected(subject=subject, votes=votes, voters=master.voters, at_ms=s.now_ms)
+        yield SelectionBegun(subject=subject)
+    elif _is_lost(s, master, failover, votes):
+        yield FailoverAborted(
+            subject=subject, reason=Abort.NOT_ELECTED, retry_at_ms=_retry_at_ms(s, master, failover), at_ms=s.now_ms
+        )
+    elif s.now_ms > election_deadline_ms(s, master):
+        yield FailoverAborted(subject=subject, reason=Abort.NOT_ELECTED, at_ms=s.now_ms)
+
+
+def _undecided(s: Situation, master: Master, failover: Failover) -> int:
+    """How many peers may still vote, or may have voted unheard, under this epoch. One that has been down since before
+    the attempt did not."""
+    return sum(
+        1
+        for run_id, peer in master.peers.items()
+        if s.opinion(master, run_id).vote_epoch < failover.epoch
+        and not (peer.s_down and peer.s_down_since_ms is not None and peer.s_down_since_ms <= failover.phase_since_ms)
+    )
+
+
+def _is_lost(s: Situation, master: Master, failover: Failover, votes: int) -> bool:
+    """Whether the votes that can still come are too few: peers that voted for another under this epoch or under a
+    higher one will not change that, so nobody has to wait for the deadline."""
+    if master.leader_epoch > failover.epoch:
+        return True  # I voted for another meanwhile: it must not be overtaken
+    return votes + _undecided(s, master, failover) < master.votes_needed
+
+
+def _nobody_won(s: Situation, master: Master, failover: Failover) -> bool:
+    """Whether no other candidate can have a majority under this epoch either: the votes are split for good."""
+    ballots = Counter(
+        opinion.voted_for
+        for opinion in (s.opinion(master, run_id) for run_id in master.peers)
+        if opinion.vote_epoch == failover.epoch and opinion.voted_for != s.state.my_id
+    )
+    most = max(ballots.values(), default=0)
+    return most + _undecided(s, master, failover) < master.votes_needed
+
+
+def _retry_at_ms(s: Situation, master: Master, failover: Failover) -> Millis | None:
+    """When I may stand again after my own lost election: soon, under a new epoch (the new property 11), but only when
+    nobody won it and enough voters are up, and never after a vote for another: a leader at work must not be
+    overtaken."""
+    if failover.manner is not Manner.AUTOMATIC or master.leader_epoch > failover.epoch:
+        return None
+    up = 1 + sum(1 for peer in master.peers.values() if not peer.s_down)
+    if up < master.votes_needed or master.lost_elections >= QUICK_RETRIES or not _nobody_won(s, master, failover):
+        return None
+    least_ms, spread_ms = RETRY_MS
+    took_ms = s.now_ms - failover.phase_since_ms
+    return s.now_ms + least_ms + s.dice.below(max(spread_ms, RETRY_SPREAD * took_ms))
+
+
+def due(s: Situation, master: Master) -> Iterator[Millis]:
+    """When an opinion grows too old, when I may stand, when an attempt is given up."""
+    if (at_ms := may_stand_at_ms(s, master)) is not None:
+        yield at_ms
+    running = master.failover
+    if running is not None and isinstance(running.phase, WaitingForVotes) and running.phase.vote_saved:
+        yield election_deadline_ms(s, master) + 1
+    if master.o_down:
+        validity_ms = 5 * s.state.timing.ask_period_ms
+        for run_id in master.peers:
+            opinion = s.opinion(master, run_id)
+            if opinion.master_down and s.fresh(opinion):
+                yield opinion.answered_at_ms + validity_ms + 1

@@ -1,0 +1,277 @@
+"""A failover from the election to the switch: one function for each phase (core.md 11.2 to 11.5, 12, 13).
+
+The engine repeats the rules until none speaks, so phases follow each other as soon as their conditions hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from trio_sentinel.model.events import (
+    Abort,
+    Event,
+    FailoverAborted,
+    FailoverEnded,
+    MasterSwitched,
+    PromotionSeen,
+    PromotionSent,
+    ReconfDone,
+    ReconfInProgress,
+    ReconfSent,
+    ReconfTimedOut,
+    ReplicaSelected,
+)
+from trio_sentinel.model.ranking import rank
+from trio_sentinel.model.situation import Situation
+from trio_sentinel.model.state import (
+    Failover,
+    Manner,
+    Master,
+    Phase,
+    Reconf,
+    ReconfiguringReplicas,
+    Replica,
+    SelectingReplica,
+    SendingPromotion,
+    UpdatingConfig,
+    WaitingForPromotion,
+    WaitingForVotes,
+)
+from trio_sentinel.model.values import Address, InfoReading, Millis, Role, Subject
+
+FRESH_INFO_WAIT_MS = 300
+"""How long a leader waits for the latest INFO of the replicas it can reach before it chooses among them."""
+HANDOVER_MIN_MS = 1000
+"""A coordinated failover is not begun with less time left than this (core.md 13.3)."""
+
+
+def check(s: Situation, master: Master) -> Iterator[Event]:
+    """The next step of a running failover, if its time has come."""
+    failover = master.failover
+    if failover is not None:
+        yield from PHASE_RULES[type(failover.phase)](s, master, failover, failover.phase)
+
+
+def _abort(s: Situation, master: Master, reason: Abort) -> Event:
+    return FailoverAborted(subject=s.state.subject_of_master(master), reason=reason, at_ms=s.now_ms)
+
+
+def _out_of_time(s: Situation, master: Master, failover: Failover) -> bool:
+    return s.now_ms - failover.phase_since_ms > master.settings.failover_timeout_ms
+
+
+def _nothing(s: Situation, master: Master, failover: Failover, phase: Phase) -> Iterator[Event]:
+    return iter(())
+
+
+def wanted_info_since_ms(master: Master, failover: Failover) -> Millis:
+    """From when on an INFO is recent enough to choose by: once the master is down, offsets no longer move."""
+    if master.s_down and master.s_down_since_ms is not None:
+        return min(master.s_down_since_ms, failover.phase_since_ms)
+    return failover.phase_since_ms
+
+
+def _hears_all_replicas(s: Situation, master: Master, failover: Failover) -> bool:
+    since_ms = wanted_info_since_ms(master, failover)
+    for replica in master.replicas.values():
+        sense = s.server(master, replica.address)
+        reachable = sense.command.open and not replica.s_down
+        if reachable and (sense.info_at_ms is None or sense.info_at_ms < since_ms):
+            return False
+    return True
+
+
+def _select(s: Situation, master: Master, failover: Failover, phase: SelectingReplica) -> Iterator[Event]:
+    waited = s.now_ms - failover.phase_since_ms >= FRESH_INFO_WAIT_MS
+    if not waited and not _hears_all_replicas(s, master, failover):
+        return
+    ranking = rank(s, master)
+    if ranking.best is None:
+        yield _abort(s, master, Abort.NO_GOOD_REPLICA)
+        return
+    yield ReplicaSelected(
+        subject=s.state.subject_of_replica(master, ranking.best),
+        address=ranking.best,
+        losers=ranking.losers,
+        at_ms=s.now_ms,
+    )
+
+
+def _send_promotion(s: Situation, master: Master, failover: Failover, phase: SendingPromotion) -> Iterator[Event]:
+    subject = s.state.subject_of_replica(master, phase.candidate)
+    if failover.manner is Manner.COORDINATED:
+        left_ms = master.settings.failover_timeout_ms - (s.now_ms - failover.phase_since_ms)
+        if left_ms < HANDOVER_MIN_MS:
+            yield _abort(s, master, Abort.MASTER_TIMEOUT)
+        elif s.server(master).command.open and s.server(master, phase.candidate).master_link_up:
+            # A master aborts a FAILOVER to a replica that has not finished its synchronisation.
+            yield PromotionSent(subject=subject, address=phase.candidate, handover_ms=left_ms, at_ms=s.now_ms)
+    elif s.server(master, phase.candidate).command.open:
+        yield PromotionSent(subject=subject, address=phase.candidate, handover_ms=None, at_ms=s.now_ms)
+    elif _out_of_time(s, master, failover):
+        yield _abort(s, master, Abort.REPLICA_TIMEOUT)
+
+
+def _await_promotion(s: Situation, master: Master, failover: Failover, phase: WaitingForPromotion) -> Iterator[Event]:
+    if _out_of_time(s, master, failover):
+        yield _abort(s, master, Abort.REPLICA_TIMEOUT)
+
+
+def _reconfigure(s: Situation, master: Master, failover: Failover, phase: ReconfiguringReplicas) -> Iterator[Event]:
+    """Bring the other replicas over, a few at a time. Timeouts come first, so that one stuck replica holds nobody up
+    (core.md Q13), and the end is judged even when the promoted one is down (Q14)."""
+    if not phase.published:
+        return
+    others = [replica for replica in master.replicas.values() if replica.address != phase.promoted]
+    timeout_ms = s.state.timing.slave_reconf_timeout_ms
+    late = [replica for replica in others if _is_late(replica, s.now_ms, timeout_ms)]
+    for replica in late:
+        yield ReconfTimedOut(subject=s.state.subject_of_replica(master, replica.address), address=replica.address)
+    if late:
+        return
+    if _out_of_time(s, master, failover):
+        yield from _end(s, master, others, timed_out=True)
+        return
+    busy = sum(1 for replica in others if replica.reconf in (Reconf.SENT, Reconf.IN_PROGRESS))
+    for replica in others:
+        if busy >= master.settings.parallel_syncs:
+            break
+        if replica.reconf is Reconf.NONE and s.server(master, replica.address).command.open:
+            busy += 1
+            yield _reconf_sent(s, master, replica, best_effort=False)
+    if master.replicas[phase.promoted].s_down:
+        return
+    if all(replica.s_down or replica.reconf in (Reconf.DONE, Reconf.SENT_AGAIN) for replica in others):
+        yield from _end(s, master, others, timed_out=False)
+
+
+def _is_late(replica: Replica, now_ms: Millis, timeout_ms: Millis) -> bool:
+    """Whether the others need not wait for `replica` any more: it gave no sign for too long, or is gone on its way."""
+    if replica.reconf is Reconf.IN_PROGRESS:
+        return replica.s_down
+    sent_at_ms = replica.reconf_sent_at_ms
+    return replica.reconf is Reconf.SENT and sent_at_ms is not None and now_ms - sent_at_ms > timeout_ms
+
+
+def _reconf_sent(s: Situation, master: Master, replica: Replica, *, best_effort: bool) -> Event:
+    return ReconfSent(
+        subject=s.state.subject_of_replica(master, replica.address),
+        address=replica.address,
+        best_effort=best_effort,
+        at_ms=s.now_ms,
+    )
+
+
+def _end(s: Situation, master: Master, others: list[Replica], *, timed_out: bool) -> Iterator[Event]:
+    yield FailoverEnded(subject=s.state.subject_of_master(master), timed_out=timed_out, at_ms=s.now_ms)
+    if timed_out:
+        for replica in others:
+            left = replica.reconf in (Reconf.NONE, Reconf.IN_PROGRESS)
+            if left and s.server(master, replica.address).command.open:
+                yield _reconf_sent(s, master, replica, best_effort=True)
+
+
+def _update_config(s: Situation, master: Master, failover: Failover, phase: UpdatingConfig) -> Iterator[Event]:
+    yield switch(s, master, phase.promoted, master.config_epoch, by=None)
+
+
+def switch(s: Situation, master: Master, new: Address, config_epoch: int, *, by: Subject | None) -> MasterSwitched:
+    """The switch to `new`: the old master joins the replicas, the new one leaves them (core.md 12)."""
+    state = s.state
+    replicas = [address for address in master.replicas if not state.same_address(address, new)]
+    if not state.same_address(master.address, new):
+        replicas.append(master.address)
+    old = master.address if by is None else master.current_address
+    shown_new = state.shown(new.host)
+    subjects = tuple(_subject_after_switch(s, master, address, shown_new, new.port) for address in replicas)
+    return MasterSwitched(
+        subject=state.subject_of_master(master),
+        old=old,
+        new=new,
+        shown_old_host=state.shown(old.host),
+        shown_new_host=shown_new,
+        by=by,
+        replicas=tuple(replicas),
+        replica_subjects=subjects,
+        config_epoch=config_epoch,
+        at_ms=s.now_ms,
+    )
+
+
+def _subject_after_switch(s: Situation, master: Master, address: Address, host: str, port: int) -> Subject:
+    before = s.state.subject_of_replica(master, address)
+    return Subject(
+        kind=before.kind,
+        name=before.name,
+        host=before.host,
+        port=before.port,
+        master=master.name,
+        master_host=host,
+        master_port=port,
+    )
+
+
+PHASE_RULES: dict[type[Phase], Callable[[Situation, Master, Failover, Any], Iterator[Event]]] = {
+    WaitingForVotes: _nothing,  # agreement.check_election
+    SelectingReplica: _select,
+    SendingPromotion: _send_promotion,
+    WaitingForPromotion: _await_promotion,
+    ReconfiguringReplicas: _reconfigure,
+    UpdatingConfig: _update_config,
+}
+
+
+def hear_info(s: Situation, master: Master, replica: Replica, reading: InfoReading) -> Iterator[Event]:
+    """What INFO of a replica means for a running failover (core.md 5.3 B and F). The senses are up to date already."""
+    failover = master.failover
+    if failover is None:
+        return
+    phase = failover.phase
+    if isinstance(phase, WaitingForPromotion):
+        if phase.candidate == replica.address and reading.role is Role.MASTER:
+            yield PromotionSeen(
+                subject=s.state.subject_of_replica(master, replica.address),
+                address=replica.address,
+                epoch=failover.epoch,
+                at_ms=s.now_ms,
+            )
+    elif isinstance(phase, ReconfiguringReplicas) and reading.role is Role.REPLICA:
+        yield from _follow_progress(s, master, replica, phase.promoted)
+
+
+def _follow_progress(s: Situation, master: Master, replica: Replica, promoted: Address) -> Iterator[Event]:
+    sense = s.server(master, replica.address)
+    subject = s.state.subject_of_replica(master, replica.address)
+    in_progress = replica.reconf is Reconf.IN_PROGRESS
+    if replica.reconf is Reconf.SENT and sense.master_host is not None and sense.master_port == promoted.port:
+        if s.state.same_host(sense.master_host, promoted.host):
+            yield ReconfInProgress(subject=subject, address=replica.address)
+            in_progress = True
+    if in_progress and sense.master_link_up:
+        yield ReconfDone(subject=subject, address=replica.address)
+
+
+def due(s: Situation, master: Master) -> Iterator[Millis]:
+    """When a phase runs out of time."""
+    failover = master.failover
+    if failover is None:
+        return
+    since_ms, timeout_ms = failover.phase_since_ms, master.settings.failover_timeout_ms
+    match failover.phase:
+        case SelectingReplica():
+            yield since_ms + FRESH_INFO_WAIT_MS
+        case SendingPromotion() if failover.manner is Manner.COORDINATED:
+            yield since_ms + max(0, timeout_ms - HANDOVER_MIN_MS) + 1
+        case SendingPromotion() | WaitingForPromotion():
+            yield since_ms + timeout_ms + 1
+        case ReconfiguringReplicas(promoted, published):
+            if not published:
+                return
+            yield since_ms + timeout_ms + 1
+            for replica in master.replicas.values():
+                if replica.reconf is Reconf.SENT and replica.reconf_sent_at_ms is not None:
+                    if replica.address != promoted:
+                        yield replica.reconf_sent_at_ms + s.state.timing.slave_reconf_timeout_ms + 1
+        case _:
+            pass

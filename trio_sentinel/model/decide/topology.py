@@ -1,0 +1,231 @@
+"""Replicas and peers found, moved or lost, and servers that follow the wrong master (core.md 5 and 6).
+
+Every hello and INFO is checked before anything is believed: an unusable address changes nothing (core.md Q5, Q11).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from trio_sentinel.model.events import (
+    Abort,
+    ConfigEpochAdopted,
+    EpochRaised,
+    Event,
+    FailoverAborted,
+    MasterSwitched,
+    PeerAddressSpread,
+    PeerEvicted,
+    PeerFound,
+    PeerMoved,
+    RebootOver,
+    ReplicaConverted,
+    ReplicaFound,
+    ReplicaRepointed,
+    RoleReported,
+    ServerIdentified,
+    ServerRebooted,
+)
+from trio_sentinel.model.situation import Situation
+from trio_sentinel.model.state import (
+    Failover,
+    Master,
+    ReconfiguringReplicas,
+    Replica,
+    UpdatingConfig,
+    WaitingForVotes,
+)
+from trio_sentinel.model.values import Address, Hello, InfoReading, Role, RunId, Subject, is_ip
+
+MAX_REPLICAS = 1024
+MAX_PEERS = 512
+"""More than these for one master are ignored: whoever can write to a server could otherwise fill our memory."""
+
+MAX_NAMES = 10_000
+"""Host names remembered before hearsay adds no more."""
+
+Switch = Callable[[Situation, Master, Address, int, Subject], MasterSwitched]
+
+
+def usable(s: Situation, address: Address) -> bool:
+    """Whether an address heard from others can be taken: a number, or a name while names are resolved (core.md 1.5)."""
+    if not 0 <= address.port <= 65535 or not address.host:
+        return False
+    return s.state.settings.resolve_hostnames or is_ip(address.host)
+
+
+def subject_of(s: Situation, master: Master, replica: Replica | None) -> Subject:
+    """The subject of a server: the master itself for None."""
+    return s.state.subject_of_master(master) if replica is None else s.state.subject_of_replica(master, replica.address)
+
+
+# ---------------------------------------------------------------- INFO
+
+
+def hear_info(s: Situation, master: Master, replica: Replica | None, reading: InfoReading) -> Iterator[Event]:
+    """Who the server is, which replicas it names, which role it plays (core.md 5.1, 5.2); also in TILT."""
+    server = master if replica is None else replica
+    if reading.run_id is not None and reading.run_id != server.run_id:
+        yield _identity(s, master, replica, reading.run_id)
+    if replica is None:
+        yield from _new_replicas(s, master, reading)
+    if reading.role is not None and reading.role is not server.role:
+        yield RoleReported(
+            subject=subject_of(s, master, replica), address=server.address, role=reading.role, at_ms=s.now_ms
+        )
+
+
+def _identity(s: Situation, master: Master, replica: Replica | None, run_id: str) -> Event:
+    server = master if replica is None else replica
+    subject = subject_of(s, master, replica)
+    if server.run_id is None:
+        return ServerIdentified(subject=subject, address=server.address, run_id=run_id)
+    waiting = replica is None and master.settings.reboot_down_after_ms > 0
+    return ServerRebooted(subject=subject, address=server.address, run_id=run_id, waiting=waiting, at_ms=s.now_ms)
+
+
+def _new_replicas(s: Situation, master: Master, reading: InfoReading) -> Iterator[Event]:
+    count = len(master.replicas)
+    known = {place for address in (master.address, *master.replicas) for place in _places(s, address)}
+    for address in reading.replicas:
+        if count >= MAX_REPLICAS:
+            return
+        places = _places(s, address)
+        if usable(s, address) and known.isdisjoint(places):
+            known.update(places)
+            count += 1
+            subject = s.state.subject_of_replica(master, address)
+            yield ReplicaFound(subject=subject, address=address, at_ms=s.now_ms)
+
+
+def _places(s: Situation, address: Address) -> tuple[tuple[str, int], ...]:
+    """What two addresses of the same process have in common (`SentinelState.same_address`), to look up many at once."""
+    ip = s.state.ip(address.host)
+    name = (address.host.lower(), address.port)
+    return (name, (ip, address.port)) if ip else (name,)
+
+
+def correct(s: Situation, master: Master, replica: Replica, reading: InfoReading) -> Iterator[Event]:
+    """Bring back a replica that plays master or follows somebody else (core.md 5.3 C, D, E; property 18)."""
+    failover = master.failover
+    if (failover is not None and failover.promoted == replica.address) or not s.sane(master):
+        return
+    if s.state.same_address(replica.address, master.address):
+        return  # the master under another name: nobody is told to follow itself
+    sense = s.server(master, replica.address)
+    subject = s.state.subject_of_replica(master, replica.address)
+    if reading.role is Role.MASTER:
+        patience_ms = 4 * s.state.timing.publish_period_ms
+        if s.up_for(replica, patience_ms) and s.now_ms - replica.role_since_ms > patience_ms:
+            yield ReplicaConverted(subject=subject, address=replica.address)
+        return
+    if reading.role is not Role.REPLICA:
+        return
+    patience_ms = master.settings.failover_timeout_ms
+    if not s.up_for(replica, patience_ms):
+        return
+    hangs = sense.handing_over and s.now_ms - sense.failover_state_since_ms > patience_ms
+    strays = _follows_another(s, master, replica) and s.now_ms - sense.conf_changed_at_ms > patience_ms
+    if hangs or strays:
+        yield ReplicaRepointed(subject=subject, address=replica.address)
+
+
+def _follows_another(s: Situation, master: Master, replica: Replica) -> bool:
+    sense = s.server(master, replica.address)
+    if sense.master_host is None:
+        return False
+    if s.state.settings.resolve_hostnames and s.state.ip(sense.master_host) == "":
+        return False  # a name nobody has resolved yet: it may be the right one
+    right = sense.master_port == master.address.port and s.state.same_host(sense.master_host, master.address.host)
+    return not right
+
+
+def hear_pong(s: Situation, master: Master, text: str) -> Iterator[Event]:
+    """A rebooted master that says PONG is back (core.md 5.4)."""
+    if master.rebooting_since_ms is not None and text.startswith("PONG"):
+        yield RebootOver(subject=s.state.subject_of_master(master))
+
+
+# ---------------------------------------------------------------- hello
+
+
+def hear_hello(s: Situation, hello: Hello, switch: Switch) -> Iterator[Event]:
+    """What a hello means, step by step (core.md 6.2); also in TILT (Q20)."""
+    master = s.state.masters.get(hello.master)
+    if master is None or hello.run_id == s.state.my_id:  # property 28; core.md Q10
+        return
+    address = Address(hello.host, hello.port)
+    known = master.peers.get(hello.run_id)
+    if known is None:
+        if not usable(s, address) or len(master.peers) >= MAX_PEERS:
+            return
+        yield from _peer_arrives(s, master, hello.run_id, address)
+    elif not s.state.same_address(known.address, address) and usable(s, address):
+        yield from _peer_moves(s, master, hello.run_id, address)
+    highest = max(hello.current_epoch, hello.config_epoch)  # rule R5
+    if highest > s.state.current_epoch:
+        yield EpochRaised(epoch=highest, subject=s.state.subject_of_master(master))
+    if hello.config_epoch > master.config_epoch:
+        yield from _newer_configuration(s, master, hello, switch)
+
+
+def _peer_arrives(s: Situation, master: Master, run_id: RunId, address: Address) -> Iterator[Event]:
+    for other in master.peers.values():
+        if s.state.same_address(other.address, address):
+            subject = s.state.subject_of_peer(master, other.run_id, other.address)
+            yield PeerEvicted(subject=subject, run_id=other.run_id)
+    subject = s.state.subject_of_peer(master, run_id, address)
+    yield PeerFound(subject=subject, run_id=run_id, address=address, at_ms=s.now_ms)
+
+
+def _peer_moves(s: Situation, master: Master, run_id: RunId, address: Address) -> Iterator[Event]:
+    yield PeerMoved(
+        subject=s.state.subject_of_master(master),
+        run_id=run_id,
+        address=address,
+        shown_host=s.state.shown(address.host),
+        at_ms=s.now_ms,
+    )
+    count = sum(1 for other in s.state.masters.values() if other is not master and run_id in other.peers)
+    if count:
+        subject = s.state.subject_of_peer(master, run_id, address)
+        yield PeerAddressSpread(subject=subject, run_id=run_id, address=address, count=count)
+
+
+def _newer_configuration(s: Situation, master: Master, hello: Hello, switch: Switch) -> Iterator[Event]:
+    """Address and epoch change together or not at all (core.md Q5, property 21).
+
+    A promotion of my own counts from the moment it was seen, published or not: only a higher epoch than its own
+    overtakes it (property 17), and then even a hello with the old address ends it.
+    """
+    new = Address(hello.master_host, hello.master_port)
+    running = master.failover
+    promoted = running is not None and isinstance(running.phase, ReconfiguringReplicas | UpdatingConfig)
+    if not usable(s, new) or new.port == 0:
+        return
+    if promoted and running is not None and hello.config_epoch <= running.epoch:
+        return
+    if "" in (s.state.ip(new.host), s.state.ip(master.address.host)):
+        return  # Not resolved yet: it may be the same machine. The next hello comes in two seconds.
+    if s.state.same_address(new, master.address) and not promoted:
+        if running is not None and hello.config_epoch > running.epoch:
+            yield FailoverAborted(subject=s.state.subject_of_master(master), reason=_given_up(running), at_ms=s.now_ms)
+        yield ConfigEpochAdopted(subject=s.state.subject_of_master(master), epoch=hello.config_epoch)
+        return
+    by = s.state.subject_of_peer(master, hello.run_id, Address(hello.host, hello.port))
+    yield switch(s, master, new, hello.config_epoch, by)
+
+
+def _given_up(failover: Failover) -> Abort:
+    return Abort.NOT_ELECTED if isinstance(failover.phase, WaitingForVotes) else Abort.REPLICA_TIMEOUT
+
+
+def unresolved(s: Situation, *hosts: str | None) -> Iterator[str]:
+    """Those of `hosts` that are names and have no address yet; none while names are not resolved at all.
+
+    They are names that others told us, so there is a limit to how many are remembered.
+    """
+    if s.state.settings.resolve_hostnames and len(s.state.names) < MAX_NAMES:
+        for host in hosts:
+            if host and s.state.ip(host) == "":
+                yield host

@@ -1,0 +1,603 @@
+"""The engine: ``feed(input, now_ms) -> Outcome(events, effects)``, the only way into the model.
+
+Five steps. *sense*: overwrite what was perceived; if it cannot matter, stop. *decide*: what follows from this input.
+*evolve*: apply each event. *settle*: the rules of every master concerned, until none speaks. *react*: effects, and what
+is due.
+
+Durable before audible: an outcome with a durable event asks for a save first, and everything that could tell of it
+waits behind that save in ``held``. The save's success releases it; its failure takes the promises back: a vote is
+answered ``*``, a command gets an error (core.md Q3).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from attrs import Factory, define, frozen
+
+from trio_sentinel.errors import InvariantViolation
+from trio_sentinel.model import events as e
+from trio_sentinel.model import inputs as i
+from trio_sentinel.model import rhythm, senses
+from trio_sentinel.model.decide import administration, agreement, failover, liveness, topology
+from trio_sentinel.model.effects import (
+    Announce,
+    Answer,
+    AnswerOpinion,
+    AskPeer,
+    Effect,
+    ResolveName,
+    SaveConfig,
+    SayHello,
+)
+from trio_sentinel.model.evolve import evolve
+from trio_sentinel.model.invariants import Marks, check_parallel_syncs, check_state
+from trio_sentinel.model.observations import Observations
+from trio_sentinel.model.react import react
+from trio_sentinel.model.refusals import Refusal
+from trio_sentinel.model.replay import NOT_YET, master_events, restored, snapshot_of
+from trio_sentinel.model.settings import Timing
+from trio_sentinel.model.situation import Dice, Situation
+from trio_sentinel.model.snapshot import Snapshot
+from trio_sentinel.model.state import Master, ReconfiguringReplicas, SentinelState, WaitingForVotes
+from trio_sentinel.model.values import Address, Epoch, Millis, PeerLink, RunId
+
+BEAT_MS: Final = 500
+"""Something is fed at least this often, so that a stall of the process is told from mere silence (TILT)."""
+MAX_ROUNDS: Final = 32
+"""Rules that have not come to rest after so many rounds contradict each other."""
+LOOKS_AT_ONCE: Final = 64
+"""When more masters than this are due at once, others get a turn before the rest."""
+SAVE_RETRY_MS: Final = 1000
+MAX_UNSPOKEN: Final = 10_000
+"""News kept while the disk fails."""
+
+Rule = Callable[[Situation, Master], Iterator[e.Event]]
+RULES: Final[tuple[Rule, ...]] = (
+    liveness.check,
+    agreement.check_objectively_down,
+    agreement.check_candidacy,
+    agreement.check_election,
+    failover.check,
+)
+"""In this order, again and again until none speaks."""
+
+RESTRUCTURING: Final = frozenset(
+    {e.MasterMonitored, e.MasterRemoved, e.MasterReset, e.MasterSwitched, e.PeerFound, e.PeerMoved}
+)
+"""After these one master's observations are brought in step with the state ..."""
+RESTRUCTURING_ALL: Final = frozenset({e.PeerEvicted, e.PeerAddressSpread})
+"""... and after these every master's."""
+
+
+@frozen
+class Outcome:
+    """What one input led to. ``events`` are applied already; ``effects`` are to be carried out in order."""
+
+    events: tuple[e.Event, ...]
+    effects: tuple[Effect, ...]
+
+
+NOTHING: Final = Outcome((), ())
+
+
+@define(eq=False)
+class _Turn:
+    """The outcome of one input while it grows."""
+
+    events: list[e.Event] = Factory(list)
+    effects: list[Effect] = Factory(list)
+    released: list[Effect] = Factory(list)
+    """What waited for the disk and waits no more."""
+    touched: dict[str, None] = Factory(dict)  # an ordered set
+
+
+@frozen
+class _Promise:
+    """A fact of one failover that may be used once `version` is on disk."""
+
+    version: int
+    master: str
+    epoch: Epoch
+
+
+class Engine:
+    """One sentinel's mind. Not thread-safe; `now_ms` must never decrease."""
+
+    def __init__(self, dice: Dice, now_ms: Millis) -> None:
+        self.state = SentinelState(my_id=NOT_YET)
+        self.senses = Observations()
+        self.revision = 0
+        """Raised by every event."""
+        self.version = 0
+        """Number of the newest save asked for."""
+        self.saved_version = 0
+        self._s = Situation(self.state, self.senses, dice, now_ms)
+        self._turn = _Turn()
+        self._held: list[tuple[int, list[Effect]]] = []
+        self._unspoken: list[Effect] = []
+        """News of votes and epochs that could not be saved yet."""
+        self._promises: list[_Promise] = []
+        self._looks: list[tuple[Millis, int, str]] = []
+        self._look_at: dict[str, Millis] = {}
+        self._looked_at: dict[str, Millis] = {}
+        self._looks_made = 0
+        self._restless: set[str] = set()
+        self._marks = Marks()
+        self._fed_at_ms = now_ms
+        self._wall: tuple[Millis, Millis] | None = None
+        self._retry_save_at_ms: Millis | None = None
+
+    # ------------------------------------------------------------ the way in
+
+    def start(
+        self,
+        snapshot: Snapshot,
+        now_ms: Millis,
+        *,
+        own_port: int = 0,
+        timing: Timing | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> Outcome:
+        """Restore what the file knows; a sentinel without an identity draws one and saves it before anything is sent.
+
+        ``names`` are host names of the file that are resolved already.
+        """
+        self._begin(now_ms)
+        my_id = snapshot.my_id
+        if my_id is None:
+            my_id = RunId("".join("0123456789abcdef"[self._s.dice.below(16)] for _ in range(40)))
+        self._apply(restored(snapshot, my_id, own_port, timing or Timing()))
+        if snapshot.my_id is None:
+            self._apply(e.FlushOrdered())
+        self._apply_all(e.NameLearnt(host=host, ip=ip) for host, ip in (names or {}).items())
+        self._apply_all(master_events(self._s, snapshot, now_ms))
+        outcome = self._finish(save_soon=False)
+        if snapshot.my_id is not None:
+            return outcome
+        saves = tuple(effect for effect in outcome.effects if isinstance(effect, SaveConfig))
+        self._held[0][1][:0] = [effect for effect in outcome.effects if not isinstance(effect, SaveConfig)]
+        return Outcome(outcome.events, saves)  # even a connection would tell the new id
+
+    def feed(self, heard: i.Input, now_ms: Millis) -> Outcome:
+        """Take one input in. The same inputs at the same times with the same dice give the same outcomes."""
+        stalled = now_ms - self._fed_at_ms > self.state.timing.tilt_trigger_ms
+        self._begin(now_ms)
+        if stalled:
+            self._apply(e.TiltEntered(at_ms=now_ms))
+        for name in senses.PERCEIVE[type(heard)](self._s, heard):
+            self._turn.touched[name] = None
+        handler = _HANDLERS.get(type(heard))
+        if handler is not None:
+            handler(self, heard)
+        turn = self._turn
+        if not (turn.touched or turn.events or turn.effects or turn.released):
+            return NOTHING
+        return self._finish()
+
+    def next_due_ms(self) -> Millis:
+        """When to feed TimePassed at the latest, if nothing else is fed before."""
+        beat_ms = max(1, min(BEAT_MS, self.state.timing.tilt_trigger_ms // 2))
+        due_ms = self._fed_at_ms + beat_ms
+        if self._looks:
+            due_ms = min(due_ms, self._looks[0][0])
+        return due_ms
+
+    @property
+    def calm(self) -> bool:
+        """Whether no master is down and no failover runs: nothing suffers from a few milliseconds."""
+        return not self._restless
+
+    def snapshot(self) -> Snapshot:
+        """What must be on disk for the newest version."""
+        return snapshot_of(self.state)
+
+    # ------------------------------------------------------------ the five steps
+
+    def _begin(self, now_ms: Millis) -> None:
+        assert now_ms >= self._fed_at_ms, "time runs backwards"
+        self._fed_at_ms = self._s.now_ms = now_ms
+        self._turn = _Turn()
+
+    def _apply_all(self, events: Iterable[e.Event]) -> None:
+        for event in tuple(events):
+            self._apply(event)
+
+    def _apply(self, event: e.Event) -> None:
+        """Evolve, keep the senses in step, react."""
+        subject = getattr(event, "subject", None)
+        before = None if subject is None else self.state.masters.get(subject.master)
+        evolve(self.state, event)
+        self.revision += 1
+        turn = self._turn
+        turn.events.append(event)
+        after = None if subject is None else self.state.masters.get(subject.master)
+        if subject is not None and after is not None:
+            turn.touched[subject.master] = None
+        turn.effects += self._keep_in_step(event)
+        concerned = after or before
+        script = None if concerned is None else concerned.settings.notification_script
+        turn.effects += react(self._s, event, script)
+
+    def _keep_in_step(self, event: e.Event) -> Iterator[Effect]:
+        kind = type(event)
+        if kind in RESTRUCTURING:
+            yield from senses.keep_in_step(self._s, (event.subject.master,))  # type: ignore[union-attr]
+        elif kind in RESTRUCTURING_ALL:
+            yield from senses.keep_in_step(self._s, tuple(self.state.masters))
+        match event:
+            case e.ReplicaFound():
+                senses.watch_server(self._s, event.subject.master, event.address)
+            case e.MasterSwitched() | e.MasterReset():
+                senses.restart_clocks(self._s, event.subject.master)
+                if isinstance(event, e.MasterReset):
+                    yield from senses.hang_up_servers(self._s, event.subject.master, "reset")
+            case e.MasterRemoved():
+                self._marks.forget(event.subject.master)
+                self._look_at.pop(event.subject.master, None)
+                self._looked_at.pop(event.subject.master, None)
+                self._restless.discard(event.subject.master)
+            case e.PromotionPublished():
+                senses.hurry_hellos(self._s, event.subject.master)
+            case e.SettingChanged() if event.words[0].lower() in ("auth-pass", "auth-user"):
+                yield from senses.hang_up_servers(self._s, event.subject.master, "credentials changed")
+            case e.PromotionSent(handover_ms=None) | e.ReconfSent() | e.ReconfTimedOut():
+                self._expect_info(event.subject.master, event.address)
+                if isinstance(event, e.ReconfSent) and not event.best_effort:
+                    check_parallel_syncs(self.state.masters[event.subject.master])
+            case _:
+                pass
+
+    def _expect_info(self, name: str, address: Address) -> None:
+        """These orders carry an INFO of their own right behind them."""
+        sense = self.senses.servers[name, address]
+        sense.info_in_flight = True
+        sense.info_sent_at_ms = self._s.now_ms
+        sense.pending += 1
+
+    def _settle(self, name: str) -> None:
+        for _ in range(MAX_ROUNDS):
+            spoken = len(self._turn.events)
+            for rule in RULES:
+                master = self.state.masters.get(name)
+                if master is None:
+                    return
+                self._apply_all(rule(self._s, master))
+            if len(self._turn.events) == spoken:
+                return
+        raise InvariantViolation(f"the rules of {name} do not come to rest: {self._turn.events[-5:]}")
+
+    def _finish(self, *, save_soon: bool = True) -> Outcome:
+        """Settle every master concerned, add what is due, and sort out what must wait for the disk."""
+        turn = self._turn
+        settled: set[str] = set()
+        while waiting := [name for name in turn.touched if name not in settled]:
+            for name in waiting:
+                settled.add(name)
+                if self.state.tilt_since_ms is None:
+                    self._settle(name)
+        if turn.events:
+            self._disturb(turn.events)
+        for name in turn.touched:
+            self._look_again(name)
+        for name in turn.touched if turn.events else ():
+            if (master := self.state.masters.get(name)) is not None:
+                check_state(self.state, master)
+                self._marks.check(self.state, master)
+        return self._deliver(save_soon)
+
+    def _disturb(self, events: list[e.Event]) -> None:
+        """What is due may have changed with what was decided: for the masters concerned, or for all."""
+        everybody = any(getattr(event, "subject", None) is None or type(event) in RESTRUCTURING_ALL for event in events)
+        for name in self.state.masters if everybody else self._turn.touched:
+            if (master := self.state.masters.get(name)) is not None:
+                rhythm.disturb(self._s, master)
+
+    def _look_again(self, name: str) -> None:
+        master = self.state.masters.get(name)
+        if master is None:
+            self._restless.discard(name)
+            return
+        if rhythm.restless(master):
+            self._restless.add(name)
+        else:
+            self._restless.discard(name)
+        self._looked_at[name] = self._s.now_ms
+        self._turn.effects += rhythm.beat(self._s, master)
+        due_ms = rhythm.next_look_ms(self._s, master)
+        planned_ms = self._look_at.get(name)
+        if planned_ms is None or due_ms < planned_ms or planned_ms <= self._s.now_ms:
+            self._plan(name, due_ms)
+
+    def _plan(self, name: str, due_ms: Millis) -> None:
+        self._look_at[name] = due_ms
+        self._looks_made += 1
+        heapq.heappush(self._looks, (due_ms, self._looks_made, name))
+
+    # ------------------------------------------------------------ durable before audible
+
+    def _deliver(self, save_soon: bool) -> Outcome:
+        turn = self._turn
+        silent = [effect for effect in turn.effects if not effect.audible]
+        audible = [effect for effect in turn.effects if effect.audible]
+        durable = any(event.durable for event in turn.events)
+        if durable or (save_soon and any(type(event) in e.SAVED_SOON for event in turn.events)):
+            self.version += 1
+            silent.insert(0, SaveConfig(self.version, urgent=durable))
+            self._make_promises()
+        if durable or (self._held and audible):
+            self._held.append((self.version if durable else self._held[-1][0], audible))
+            audible = []
+        return Outcome(tuple(turn.events), (*silent, *turn.released, *audible))
+
+    def _make_promises(self) -> None:
+        for event in self._turn.events:
+            if isinstance(event, e.FailoverStarted | e.PromotionSeen):
+                self._promises.append(_Promise(self.version, event.subject.master, event.epoch))
+
+    def _config_saved(self, heard: i.ConfigSaved) -> None:
+        self.saved_version = max(self.saved_version, heard.version)
+        if heard.version == self.version:
+            self._retry_save_at_ms = None
+        if self.state.disk_failing:
+            self._apply(e.DiskRecovered())
+            for name in self.state.masters:
+                self._turn.touched[name] = None
+        self._turn.released += self._unspoken
+        self._unspoken = []
+        while self._held and self._held[0][0] <= heard.version:
+            self._turn.released += self._held.pop(0)[1]
+        kept, self._promises = self._promises, []
+        for promise in kept:
+            if promise.version > heard.version:
+                self._promises.append(promise)
+            else:
+                self._keep_promise(promise)
+
+    def _keep_promise(self, promise: _Promise) -> None:
+        master = self.state.masters.get(promise.master)
+        if master is None or master.failover is None or master.failover.epoch != promise.epoch:
+            return
+        subject = self.state.subject_of_master(master)
+        match master.failover.phase:
+            case WaitingForVotes(False):
+                self._apply(e.VoteSaved(subject=subject))
+            case ReconfiguringReplicas(promoted, False):
+                replica = self.state.subject_of_replica(master, promoted)
+                self._apply(e.PromotionPublished(subject=subject, replica=replica, at_ms=self._s.now_ms))
+                self._apply(e.ReconfigurationBegun(subject=subject))
+            case _:
+                pass
+
+    def _config_save_failed(self, heard: i.ConfigSaveFailed) -> None:
+        """Take back what was promised; everything else goes out, late rather than never."""
+        while self._held and self._held[0][0] <= heard.version:
+            for effect in self._held.pop(0)[1]:
+                if _tells_a_promise(effect):
+                    self._unspoken.append(effect)
+                elif (rest := self._take_back(effect)) is not None:
+                    self._turn.released.append(rest)
+        del self._unspoken[:-MAX_UNSPOKEN]
+        self._apply(e.DiskFailed(reason=heard.reason))
+        self._retry_save_at_ms = self._s.now_ms + SAVE_RETRY_MS
+        for name in self.state.masters:
+            self._turn.touched[name] = None
+
+    def _take_back(self, effect: Effect) -> Effect | None:
+        match effect:
+            case AnswerOpinion():
+                return AnswerOpinion(effect.request, effect.down, None, 0)
+            case Answer(error=None):
+                return Answer(effect.request, Refusal.NOT_SAVED.value)
+            case AskPeer():
+                opinion = self.senses.opinions.get((effect.master, effect.peer.run_id))
+                if opinion is not None:
+                    opinion.ask_in_flight = False
+                return None
+            case SayHello(link=PeerLink() as peer):
+                opinion = self.senses.opinions.get((effect.hello.master, peer.run_id))
+                if opinion is not None:
+                    opinion.hello_in_flight = False
+                return None
+            case SayHello():
+                sense = senses.sense_of(self._s, effect.link)
+                if sense is not None:
+                    sense.hello_in_flight = False  # type: ignore[attr-defined]
+                return None
+            case _:
+                return effect
+
+    # ------------------------------------------------------------ one handler for each input that decides something
+
+    def _time_passed(self, heard: i.TimePassed) -> None:
+        self._watch_wall_clock(heard.wall_ms)
+        timing, since_ms = self.state.timing, self.state.tilt_since_ms
+        if since_ms is not None and self._s.now_ms - since_ms >= timing.tilt_period_ms:
+            self._apply(e.TiltExited())
+            for name in self.state.masters:
+                self._turn.touched[name] = None
+        while self._looks and self._looks[0][0] <= self._s.now_ms and len(self._turn.touched) < LOOKS_AT_ONCE:
+            due_ms, _, name = heapq.heappop(self._looks)
+            if self._look_at.get(name) == due_ms and not self._may_rest(name):
+                self._turn.touched[name] = None
+        if self._retry_save_at_ms is not None and self._s.now_ms >= self._retry_save_at_ms:
+            self._retry_save_at_ms = self._s.now_ms + SAVE_RETRY_MS
+            self.version += 1
+            self._turn.effects.append(SaveConfig(self.version, urgent=True))
+
+    def _may_rest(self, name: str) -> bool:
+        """Whether a master needs no look after all: a reply came since the look was planned. Plans the next one."""
+        master = self.state.masters.get(name)
+        if master is None:
+            return False
+        since_ms, period_ms = self._looked_at.get(name, 0), self.state.timing.ping_period_ms
+        if not rhythm.may_share(self._s, master) or self._s.now_ms - since_ms >= period_ms:
+            return False
+        due_ms = min(rhythm.next_look_ms(self._s, master), since_ms + period_ms + period_ms // 10)
+        if due_ms <= self._s.now_ms + 1:
+            return False
+        self._plan(name, due_ms)
+        return True
+
+    def _watch_wall_clock(self, wall_ms: Millis) -> None:
+        """The wall clock must keep step with the monotonic one (core.md Q21)."""
+        if self._wall is not None:
+            then_wall_ms, then_ms = self._wall
+            step_ms = (wall_ms - then_wall_ms) - (self._s.now_ms - then_ms)
+            if abs(step_ms) > self.state.timing.tilt_trigger_ms:
+                self._apply(e.TiltEntered(at_ms=self._s.now_ms))
+        self._wall = (wall_ms, self._s.now_ms)
+
+    def _resolve(self, *hosts: str | None) -> None:
+        self._turn.effects += (ResolveName(host) for host in topology.unresolved(self._s, *hosts))
+
+    def _name_resolved(self, heard: i.NameResolved) -> None:
+        if heard.ip is not None and self.state.names.get(heard.host) != heard.ip:
+            self._apply(e.NameLearnt(host=heard.host, ip=heard.ip))
+
+    def _link_lost(self, heard: i.LinkLost) -> None:
+        """A failed attempt: only the next one is planned. A thousand dead replicas must not mean a thousand looks."""
+        sense = senses.sense_of(self._s, heard.link)
+        if self._turn.touched or sense is None:
+            return
+        due_ms = rhythm.redial_due_ms(self._s, sense, heard.channel)
+        for name in senses.masters_of(self._s, heard.link):
+            planned_ms = self._look_at.get(name)
+            if planned_ms is None or due_ms < planned_ms:
+                self._plan(name, due_ms)
+
+    def _ping_answered(self, heard: i.PingAnswered) -> None:
+        self._turn.effects += senses.script_to_kill(self._s, heard)
+        if not isinstance(heard.link, PeerLink):
+            master = self.state.masters.get(heard.link.master)
+            if master is not None and master.address == heard.link.address:
+                self._apply_all(topology.hear_pong(self._s, master, heard.text))
+
+    def _info_heard(self, heard: i.InfoHeard) -> None:
+        server = senses.server_of(self._s, heard.link)
+        if server is None or heard.reading is None or heard.reading.role is None:
+            return
+        master, replica = server
+        self._resolve(heard.reading.master_host, *(address.host for address in heard.reading.replicas))
+        self._apply_all(topology.hear_info(self._s, master, replica, heard.reading))
+        if replica is not None and self.state.tilt_since_ms is None:
+            self._apply_all(failover.hear_info(self._s, master, replica, heard.reading))
+            self._apply_all(topology.correct(self._s, master, replica, heard.reading))
+
+    def _hello_heard(self, heard: i.HelloHeard) -> None:
+        if not self._turn.touched:
+            return
+        self._resolve(heard.hello.host, heard.hello.master_host)
+        self._apply_all(topology.hear_hello(self._s, heard.hello, _switch))
+
+    def _opinion_asked(self, heard: i.OpinionAsked) -> None:
+        """Answer fast (rule R2); two masters at one address: the lowest name (core.md Q19)."""
+        asked = Address(heard.host, heard.port)
+        names = [name for name, m in self.state.masters.items() if self.state.same_address(m.address, asked)]
+        if not names:
+            self._resolve(heard.host)
+            self._turn.effects.append(AnswerOpinion(heard.request, False, None, 0))
+            return
+        master = self.state.masters[min(names)]
+        down = master.s_down and self.state.tilt_since_ms is None
+        if master.s_down:
+            self._nudge(master)
+        if heard.candidate is None or self.state.disk_failing:
+            self._turn.effects.append(AnswerOpinion(heard.request, down, None, 0))
+            return
+        self._apply_all(agreement.vote(self._s, master, heard.epoch, heard.candidate))
+        self._turn.effects.append(AnswerOpinion(heard.request, down, master.voted_for, master.leader_epoch))
+
+    def _nudge(self, master: Master) -> None:
+        """Whoever asks sees the master down: ask those again who did not say so yet."""
+        for run_id in master.peers:
+            opinion = self.senses.opinions[master.name, run_id]
+            opinion.nudged = opinion.nudged or not opinion.master_down
+        self._turn.touched[master.name] = None
+
+    def _answer(self, request: int, verdict: administration.Verdict) -> bool:
+        """Apply what was decided, or answer why not; whether it was accepted."""
+        if isinstance(verdict, Refusal):
+            self._turn.effects.append(Answer(request, verdict.value))
+            return False
+        self._apply_all(verdict)
+        return True
+
+    def _accept(self, request: int, verdict: administration.Verdict) -> None:
+        if self._answer(request, verdict):
+            self._turn.effects.append(Answer(request, None))
+
+    def _monitor_asked(self, heard: i.MonitorAsked) -> None:
+        self._accept(heard.request, administration.monitor(self._s, heard))
+
+    def _remove_asked(self, heard: i.RemoveAsked) -> None:
+        self._accept(heard.request, administration.remove(self._s, heard))
+
+    def _reset_asked(self, heard: i.ResetAsked) -> None:
+        verdict = administration.reset(self._s, heard)
+        if self._answer(heard.request, verdict):
+            count = 0 if isinstance(verdict, Refusal) else len(verdict)
+            self._turn.effects.append(Answer(heard.request, None, number=count))
+
+    def _set_asked(self, heard: i.SetAsked) -> None:
+        if self._answer(heard.request, administration.change_settings(self._s, heard)):
+            self._turn.effects.append(Answer(heard.request, heard.refusal))
+
+    def _globals_set_asked(self, heard: i.GlobalsSetAsked) -> None:
+        before = self.state.settings
+        self._accept(heard.request, administration.change_globals(self._s, heard))
+        after = self.state.settings
+        if (before.sentinel_user, before.sentinel_pass) != (after.sentinel_user, after.sentinel_pass):
+            self._turn.effects += senses.hang_up_peers(self._s, "credentials changed")
+            for name in self.state.masters:
+                self._turn.touched[name] = None
+
+    def _timing_set_asked(self, heard: i.TimingSetAsked) -> None:
+        self._accept(heard.request, administration.change_timing(self._s, heard))
+        for name in self.state.masters:
+            self._turn.touched[name] = None
+
+    def _failover_asked(self, heard: i.FailoverAsked) -> None:
+        self._accept(heard.request, administration.failover(self._s, heard, agreement.start_attempt))
+
+    def _crash_points_set_asked(self, heard: i.CrashPointsSetAsked) -> None:
+        self._accept(heard.request, administration.set_crash_points(self._s, heard))
+
+    def _flush_asked(self, heard: i.FlushAsked) -> None:
+        self._accept(heard.request, (e.FlushOrdered(),))
+
+
+def _switch(s: Situation, master: Master, new: Address, config_epoch: Epoch, by: Any) -> e.MasterSwitched:
+    return failover.switch(s, master, new, config_epoch, by=by)
+
+
+def _tells_a_promise(effect: Effect) -> bool:
+    """Whether an effect tells subscribers of a vote or epoch that did not reach the disk."""
+    return isinstance(effect, Announce) and isinstance(
+        effect.event, e.VoteCast | e.EpochRaised | e.FailoverStarted | e.PromotionSeen
+    )
+
+
+_HANDLERS: Final[dict[type[i.Input], Callable[[Engine, Any], None]]] = {
+    i.TimePassed: Engine._time_passed,
+    i.ConfigSaved: Engine._config_saved,
+    i.ConfigSaveFailed: Engine._config_save_failed,
+    i.NameResolved: Engine._name_resolved,
+    i.LinkLost: Engine._link_lost,
+    i.PingAnswered: Engine._ping_answered,
+    i.InfoHeard: Engine._info_heard,
+    i.HelloHeard: Engine._hello_heard,
+    i.OpinionAsked: Engine._opinion_asked,
+    i.MonitorAsked: Engine._monitor_asked,
+    i.RemoveAsked: Engine._remove_asked,
+    i.ResetAsked: Engine._reset_asked,
+    i.SetAsked: Engine._set_asked,
+    i.GlobalsSetAsked: Engine._globals_set_asked,
+    i.TimingSetAsked: Engine._timing_set_asked,
+    i.FailoverAsked: Engine._failover_asked,
+    i.CrashPointsSetAsked: Engine._crash_points_set_asked,
+    i.FlushAsked: Engine._flush_asked,
+}
+"""Inputs without a row here are perceptions only."""

@@ -1,0 +1,60 @@
+"""What a rule may look at: state, senses, the time and the dice. Rules read it and write nothing."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from attrs import define
+
+from trio_sentinel.model.observations import Observations, Opinion, PeerSense, ServerSense
+from trio_sentinel.model.state import Master, Replica, SentinelState
+from trio_sentinel.model.values import Address, Millis, Role, RunId
+
+
+class Dice(Protocol):
+    """Where random numbers come from; a drawn number is stored in the event it decides."""
+
+    def below(self, limit: int) -> int:
+        """A uniform integer in 0..limit-1."""
+
+
+@define(eq=False)
+class Situation:
+    """One moment of one sentinel."""
+
+    state: SentinelState
+    senses: Observations
+    dice: Dice
+    now_ms: Millis
+
+    def server(self, master: Master, address: Address | None = None) -> ServerSense:
+        """What is perceived of the server at `address`, by default of the master itself."""
+        return self.senses.servers[master.name, master.address if address is None else address]
+
+    def opinion(self, master: Master, run_id: RunId) -> Opinion:
+        """What a peer last said about `master`."""
+        return self.senses.opinions[master.name, run_id]
+
+    def peer(self, run_id: RunId) -> PeerSense:
+        """What is perceived of another sentinel process."""
+        return self.senses.peers[run_id]
+
+    def fresh(self, opinion: Opinion) -> bool:
+        """Whether an opinion still counts: at most five asking periods old (core.md 7.3)."""
+        return self.now_ms - opinion.answered_at_ms <= 5 * self.state.timing.ask_period_ms
+
+    def sane(self, master: Master) -> bool:
+        """Whether the master is well enough to order others to follow it (core.md 5.3)."""
+        sense = self.server(master)
+        return (
+            master.role is Role.MASTER
+            and not master.s_down
+            and not master.o_down
+            and sense.info_at_ms is not None
+            and self.now_ms - sense.info_at_ms < 2 * self.state.timing.info_period_ms
+        )
+
+    def up_for(self, replica: Replica, length_ms: Millis) -> bool:
+        """Whether `replica` did not enter S_DOWN within the last `length_ms` (core.md 5.3, no-down-for)."""
+        since = replica.s_down_since_ms
+        return since is None or self.now_ms - since > length_ms

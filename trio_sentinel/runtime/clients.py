@@ -1,0 +1,225 @@
+"""The client port as a whole: what all sessions share, who is connected, and the limits that span connections.
+
+1. `House` holds what a session needs of the rest of the process; it owns nothing.
+2. `Clients` knows every session and counts for INFO.
+3. One timer calls `sweep`: idle clients, slow readers and the end of CLIENT PAUSE are found there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
+
+from attrs import Factory, define, field, frozen
+
+from trio_sentinel.model.values import Millis
+from trio_sentinel.ports import Mind, Transport
+from trio_sentinel.runtime.board import Board
+from trio_sentinel.runtime.session_rights import Rights
+from trio_sentinel.wire import resp
+from trio_sentinel.wire.answers import PendingScript
+from trio_sentinel.wire.commands import COMMANDS, Command
+
+if TYPE_CHECKING:
+    from trio_sentinel.runtime.session import Session
+
+CACHED_REPLIES: Final = 4096
+CACHED_BATCHES: Final = 1024
+FIXED_BUFFER: Final = 16 * 1024
+GUEST_OVERFLOW: Final = 1024
+
+
+class Directives(Protocol):
+    """The lines of the configuration that rule the client port; sizes in bytes, ``timeout`` in seconds (0 = never)."""
+
+    @property
+    def port(self) -> int:
+        """Where clients connect."""
+
+    @property
+    def timeout(self) -> int:
+        """How long a client may be idle."""
+
+    @property
+    def maxclients(self) -> int:
+        """How many clients may be connected."""
+
+    @property
+    def proto_max_bulk_len(self) -> int:
+        """The longest argument."""
+
+    @property
+    def client_query_buffer_limit(self) -> int:
+        """The longest unfinished request."""
+
+    @property
+    def client_output_buffer_limits(self) -> Sequence[tuple[str, int, int, int]]:
+        """Per class (``normal``, ``pubsub``): hard limit, soft limit, seconds the soft one may last; 0 = none."""
+
+    @property
+    def protected_mode(self) -> bool:
+        """Whether only local clients are served while there is no password."""
+
+
+class Scripts(Protocol):
+    """The notification scripts, as INFO and PENDING-SCRIPTS show them."""
+
+    @property
+    def running(self) -> int:
+        """How many run."""
+
+    @property
+    def queued(self) -> int:
+        """How many run or wait."""
+
+    def pending(self) -> Sequence[PendingScript]:
+        """All of them."""
+
+
+@frozen(kw_only=True)
+class Identity:
+    """What does not change while the process runs. ``version`` is our own release."""
+
+    version: str
+    run_id: str
+    pid: int
+    started_at_ms: Millis
+    config_file: str
+    executable: str
+    os: str = ""
+    arch_bits: int = 64
+    listeners: tuple[str, ...] = ()
+    """Texts like ``name=tcp,bind=127.0.0.1,port=26379``."""
+
+
+@define(eq=False, kw_only=True)
+class Clients:
+    """Everybody who is connected, and what INFO counts."""
+
+    sessions: dict[int, Session] = Factory(dict)
+    next_id: int = 1
+    paused_until_ms: Millis | None = None
+    pause_writes_only: bool = False
+    received: int = 0
+    rejected: int = 0
+    commands: int = 0
+    errors: int = 0
+    net_input: int = 0
+    net_output: int = 0
+    reads: int = 0
+    writes: int = 0
+    denied_auth: int = 0
+    denied_command: int = 0
+    denied_channel: int = 0
+    cut_for_query: int = 0
+    cut_for_output: int = 0
+
+    def __iter__(self) -> Iterator[Session]:
+        """All sessions, oldest first; safe to close some meanwhile."""
+        return iter(tuple(self.sessions.values()))
+
+    def __len__(self) -> int:
+        return len(self.sessions)
+
+    def enter(self, session: Session) -> int:
+        """Register a session; its number, never used before."""
+        number = self.next_id
+        self.next_id += 1
+        self.received += 1
+        self.sessions[number] = session
+        return number
+
+    def leave(self, session: Session) -> None:
+        """Forget a session; again does nothing."""
+        self.sessions.pop(session.id, None)
+
+    def pause(self, until_ms: Millis, writes_only: bool) -> None:
+        """CLIENT PAUSE; a pause that runs longer, or that holds more back, is not weakened by a new one."""
+        if self.paused_until_ms is not None:
+            until_ms = max(until_ms, self.paused_until_ms)
+            writes_only = writes_only and self.pause_writes_only
+        self.paused_until_ms, self.pause_writes_only = until_ms, writes_only
+
+    def unpause(self) -> None:
+        """Let everybody go on."""
+        self.paused_until_ms = None
+        for session in self:
+            session.end_pause()
+
+    def sweep(self, now_ms: Millis) -> None:
+        """Close idle and slow clients, end a pause whose time has come. Call this a few times a second."""
+        if self.paused_until_ms is not None and now_ms >= self.paused_until_ms:
+            self.unpause()
+        for session in self:
+            session.sweep(now_ms)
+
+    def close_all(self) -> None:
+        """The port closes: everybody gets what is already written, and EOF."""
+        for session in self:
+            session.close(flush=True)
+
+
+@define(eq=False, kw_only=True)
+class House:
+    """What sessions share. Built once, by the composition root."""
+
+    mind: Mind
+    board: Board
+    directives: Directives
+    rights: Rights
+    identity: Identity
+    scripts: Scripts
+    shutdown: Callable[[str], None]
+    """Ends the process with status 0; the argument says why."""
+    loglevel: Callable[[], str]
+    set_loglevel: Callable[[str], None]
+    is_executable: Callable[[str], bool]
+    random_bytes: Callable[[int], bytes]
+    """For ACL GENPASS; must be unpredictable in a daemon."""
+    cpu_seconds: Callable[[], Mapping[str, float]] = dict
+    """The fields of INFO's CPU section that are known."""
+    commands: dict[bytes, Command] = field(default=COMMANDS)
+    """The table after ``rename-command`` (`wire.commands.renamed`)."""
+    clients: Clients = Factory(Clients)
+    batches: dict[bytes, tuple[resp.Argv, ...]] = Factory(dict)
+    """Whole received chunks that held only requests with cacheable replies."""
+    output_limits: dict[str, list[int]] = field(init=False)
+    """By class of clients: hard limit, soft limit, seconds."""
+    _replies: dict[int, dict[resp.Argv, bytes]] = Factory(lambda: {2: {}, 3: {}})
+    _replies_version: int = -1
+
+    def __attrs_post_init__(self) -> None:
+        self.output_limits = {name: limits for name, *limits in self.directives.client_output_buffer_limits}
+
+    def replies(self, proto: int) -> dict[resp.Argv, bytes]:
+        """Replies without ages, by request; emptied by every decision of the model."""
+        if self._replies_version != self.mind.version:
+            self._replies[2].clear()
+            self._replies[3].clear()
+            self._replies_version = self.mind.version
+        cache = self._replies[proto]
+        if len(cache) > CACHED_REPLIES:
+            cache.clear()
+        return cache
+
+    def remember_batch(self, chunk: bytes, requests: tuple[resp.Argv, ...]) -> None:
+        """Keep how `chunk` is cut. Cutting depends on nothing else: it began and ended between requests."""
+        if len(self.batches) > CACHED_BATCHES:
+            self.batches.clear()
+        self.batches[chunk] = requests
+
+    def refusal_of(self, transport: Transport) -> str | None:
+        """Why a new connection is not served; None when it is."""
+        if len(self.clients) >= self.directives.maxclients:
+            return "ERR max number of clients reached"
+        if self.directives.protected_mode and self.rights.open and not _is_local(transport.remote):
+            return (
+                "DENIED Running in protected mode: no password is set, so only clients on this host are served. "
+                "Set a password for the default user, or set protected-mode to no, to serve others."
+            )
+        return None
+
+
+def _is_local(remote: str) -> bool:
+    """Whether a connection comes from this host: loopback, or a unix socket."""
+    return remote.startswith(("127.", "[::1]:", "/", "[::ffff:127.")) or remote.endswith(":0")

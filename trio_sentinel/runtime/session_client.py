@@ -1,0 +1,447 @@
+"""The subcommands of CLIENT (commands.md 3.4, V9): names, lists, and who is to be closed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from trio_sentinel.runtime.session_outbox import NOTHING, Mute, Reply
+from trio_sentinel.wire import resp
+from trio_sentinel.wire.requests import NOT_INTEGER, refuse
+from trio_sentinel.wire.resp import Argv, strict_int, told
+
+if TYPE_CHECKING:
+    from trio_sentinel.runtime.session import Session
+
+_SHOWABLE = re.compile(rb"[!-~]*")
+_BAD_BYTES: Final = "cannot contain spaces, newlines or special characters."
+_FLAGS: Final = b"AbBcdeFiIMNOPrRStTuUx"
+_CAPAS: Final = b"r"
+
+
+def checked_name(name: bytes) -> bytes:
+    """A name that can be shown in CLIENT LIST; empty means none."""
+    if not _SHOWABLE.fullmatch(name):
+        raise refuse(f"Client names {_BAD_BYTES}")
+    return name
+
+
+# ---------------------------------------------------------------- description
+
+
+def flags_of(session: Session) -> str:
+    """The letters of ``flags``."""
+    letters = "".join(
+        letter
+        for letter, is_so in (
+            ("P", session.subscriptions > 0),
+            ("c", session.closing),
+            ("t", session.tracking),
+            ("U", session.transport.local_host == ""),
+            ("e", session.no_evict),
+        )
+        if is_so
+    )
+    return letters or "N"
+
+
+def line_of(session: Session) -> bytes:
+    """One line of CLIENT LIST without its line end. Sizes that stock knows and we do not are 0, as is ``fd``."""
+    now_ms = session.house.mind.now_ms()
+    held = session.house.board.held(session)
+    unread, unsent = session.reader.buffered, session.output_bytes
+    fields: list[tuple[str, str | int]] = [
+        ("id", session.id),
+        ("addr", session.transport.remote),
+        ("laddr", session.transport.local),
+        ("fd", 0),
+        ("name", told(session.name)),
+        ("age", (now_ms - session.connected_at_ms) // 1000),
+        ("idle", (now_ms - session.active_at_ms) // 1000),
+        ("flags", flags_of(session)),
+        ("capa", ""),
+        ("db", 0),
+        ("sub", len(held.channels)),
+        ("psub", len(held.patterns)),
+        ("ssub", 0),
+        ("multi", -1),
+        ("watch", 0),
+        ("qbuf", unread),
+        ("qbuf-free", 0),
+        ("argv-mem", 0),
+        ("multi-mem", 0),
+        ("rbs", 0),
+        ("rbp", 0),
+        ("obl", 0),
+        ("oll", len(session.outbox.slots)),
+        ("omem", unsent),
+        ("tot-mem", unread + unsent),
+        ("events", "rw" if unsent else "r"),
+        ("cmd", session.last_command or "NULL"),
+        ("user", "default" if session.user is None else session.user.name),
+        ("redir", 0 if session.tracking else -1),
+        ("resp", session.proto),
+        ("lib-name", told(session.lib_name)),
+        ("lib-ver", told(session.lib_ver)),
+        ("tot-net-in", session.net_input),
+        ("tot-net-out", session.net_output),
+        ("tot-cmds", session.commands_run),
+    ]
+    return resp.text(" ".join(f"{key}={value}" for key, value in fields))
+
+
+def info(session: Session, argv: Argv) -> Reply:
+    """CLIENT INFO."""
+    return resp.verbatim(line_of(session) + b"\n", session.proto)
+
+
+# ---------------------------------------------------------------- filters
+
+Filter = Callable[["Session"], bool]
+
+
+def _seconds(word: bytes, what: str) -> int:
+    number = strict_int(word)
+    if number is None:
+        raise refuse(f"{what} is not an integer or out of range")
+    if number <= 0:
+        raise refuse(f"{what} should be greater than 0")
+    return number
+
+
+def _of_type(value: bytes) -> Filter:
+    kind = value.lower()
+    if kind not in (b"normal", b"master", b"primary", b"slave", b"replica", b"pubsub"):
+        raise refuse(f"Unknown client type '{told(value)}'")
+    if kind == b"pubsub":
+        return lambda client: client.subscriptions > 0
+    if kind == b"normal":
+        return lambda client: client.subscriptions == 0
+    return lambda client: False
+
+
+def _of_user(asking: Session, value: bytes) -> Filter:
+    if value != b"default":
+        raise refuse(f"No such user '{told(value)}'")
+    return lambda client: client.user is None or client.user.name == "default"
+
+
+def _with_flags(value: bytes) -> Filter:
+    if any(letter not in _FLAGS for letter in value):
+        raise refuse(f"Unknown flags found in the provided filter: {told(value)}")
+    return lambda client: all(letter in flags_of(client).encode() for letter in value)
+
+
+def _with_capa(value: bytes) -> Filter:
+    if any(letter not in _CAPAS for letter in value):
+        raise refuse(f"Unknown capa found in the provided filter: {told(value)}")
+    return lambda client: not value
+
+
+def _in_database(value: bytes) -> Filter:
+    number = strict_int(value)
+    if number is None:
+        raise refuse("DB is not an integer or out of range")
+    if not 0 <= number <= 15:
+        raise refuse("DB number should be between 0 and 15")
+    return lambda client: number == 0
+
+
+def _older(asking: Session, value: bytes) -> Filter:
+    limit = _seconds(value, "maxage") * 1000
+    now_ms = asking.house.mind.now_ms()
+    return lambda client: now_ms - client.connected_at_ms >= limit
+
+
+def _idler(asking: Session, value: bytes) -> Filter:
+    limit = _seconds(value, "idle") * 1000
+    now_ms = asking.house.mind.now_ms()
+    return lambda client: now_ms - client.active_at_ms >= limit
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0].strip("[]")
+
+
+_MAKERS: Final[dict[bytes, Callable[[Session, bytes], Filter]]] = {
+    b"type": lambda asking, value: _of_type(value),
+    b"addr": lambda asking, value: lambda client: client.transport.remote == told(value),
+    b"laddr": lambda asking, value: lambda client: client.transport.local == told(value),
+    b"ip": lambda asking, value: lambda client: _host(client.transport.remote) == told(value),
+    b"user": _of_user,
+    b"name": lambda asking, value: lambda client: client.name == value,
+    b"lib-name": lambda asking, value: lambda client: client.lib_name == value,
+    b"lib-ver": lambda asking, value: lambda client: client.lib_ver == value,
+    b"flags": lambda asking, value: _with_flags(value),
+    b"capa": lambda asking, value: _with_capa(value),
+    b"db": lambda asking, value: _in_database(value),
+    b"maxage": _older,
+    b"idle": _idler,
+}
+_NEVER_NEGATED: Final = (b"maxage", b"idle")
+
+
+def _negated(wanted: Filter) -> Filter:
+    return lambda client: not wanted(client)
+
+
+def matching(asking: Session, words: Argv, *, skip_me: bool) -> list[Session]:
+    """The clients that fit every filter in `words`."""
+    filters: list[Filter] = []
+    at = 0
+    while at < len(words):
+        if at + 1 == len(words):
+            raise refuse("syntax error")
+        option, value = words[at].lower(), words[at + 1]
+        at += 2
+        if option == b"skipme":
+            if value.lower() not in (b"yes", b"no"):
+                raise refuse("syntax error")
+            skip_me = value.lower() == b"yes"
+            continue
+        base = option.removeprefix(b"not-")
+        if base == b"id":
+            ids = {_client_id(value)}
+            while at < len(words) and strict_int(words[at]) is not None:
+                ids.add(_client_id(words[at]))
+                at += 1
+            wanted = _numbered(ids)
+        elif base in _MAKERS and (base == option or base not in _NEVER_NEGATED):
+            wanted = _MAKERS[base](asking, value)
+        else:
+            raise refuse("syntax error")
+        filters.append(wanted if base == option else _negated(wanted))
+    return [
+        client
+        for client in asking.house.clients
+        if not (skip_me and client is asking) and all(wanted(client) for wanted in filters)
+    ]
+
+
+def _client_id(word: bytes) -> int:
+    number = strict_int(word)
+    if number is None:
+        raise refuse("syntax error")
+    if number <= 0:
+        raise refuse("client-id should be greater than 0")
+    return number
+
+
+def _numbered(ids: set[int]) -> Filter:
+    return lambda client: client.id in ids
+
+
+def list_(session: Session, argv: Argv) -> Reply:
+    """CLIENT LIST [filters]."""
+    found = matching(session, argv[2:], skip_me=False)
+    return resp.verbatim(b"".join(line_of(client) + b"\n" for client in found), session.proto)
+
+
+def kill(session: Session, argv: Argv) -> Reply:
+    """CLIENT KILL ip:port, or with filters; whoever kills itself still reads the reply."""
+    if len(argv) == 3:
+        found = [client for client in session.house.clients if client.transport.remote == told(argv[2])]
+        if not found:
+            raise refuse("No such client")
+        _close(session, found)
+        return resp.OK
+    found = matching(session, argv[2:], skip_me=True)
+    _close(session, found)
+    return resp.integer(len(found))
+
+
+def _close(session: Session, found: list[Session]) -> None:
+    for client in found:
+        if client is session:
+            client.closing = True
+        else:
+            client.close(flush=False)
+
+
+# ---------------------------------------------------------------- the connection itself
+
+
+def id_(session: Session, argv: Argv) -> Reply:
+    """CLIENT ID."""
+    return resp.integer(session.id)
+
+
+def getname(session: Session, argv: Argv) -> Reply:
+    """CLIENT GETNAME."""
+    return resp.bulk(session.name) if session.name else resp.null_bulk(session.proto)
+
+
+def setname(session: Session, argv: Argv) -> Reply:
+    """CLIENT SETNAME."""
+    session.name = checked_name(argv[2])
+    return resp.OK
+
+
+def setinfo(session: Session, argv: Argv) -> Reply:
+    """CLIENT SETINFO LIB-NAME|LIB-VER value."""
+    attribute, value = argv[2].lower(), argv[3]
+    if attribute not in (b"lib-name", b"lib-ver"):
+        raise refuse(f"Unrecognized option '{told(argv[2])}'")
+    if not _SHOWABLE.fullmatch(value):
+        raise refuse(f"{told(argv[2])} {_BAD_BYTES}")
+    if attribute == b"lib-name":
+        session.lib_name = value
+    else:
+        session.lib_ver = value
+    return resp.OK
+
+
+def reply(session: Session, argv: Argv) -> Reply:
+    """CLIENT REPLY ON|OFF|SKIP."""
+    match argv[2].lower():
+        case b"on":
+            session.mute = Mute.NO
+            session.write(resp.OK)
+        case b"off":
+            session.mute = Mute.YES
+        case b"skip":
+            session.mute = Mute.YES if session.mute is Mute.YES else Mute.NEXT
+        case _:
+            raise refuse("syntax error")
+    return NOTHING
+
+
+def pause(session: Session, argv: Argv) -> Reply:
+    """CLIENT PAUSE ms [WRITE|ALL]."""
+    mode = argv[3].lower() if len(argv) > 3 else b"all"
+    if mode not in (b"write", b"all"):
+        raise refuse("CLIENT PAUSE mode must be WRITE or ALL")
+    length = strict_int(argv[2])
+    if length is None:
+        raise refuse("timeout is not an integer or out of range")
+    if length < 0:
+        raise refuse("timeout is negative")
+    session.house.clients.pause(session.house.mind.now_ms() + length, writes_only=mode == b"write")
+    return resp.OK
+
+
+def unpause(session: Session, argv: Argv) -> Reply:
+    """CLIENT UNPAUSE."""
+    session.house.clients.unpause()
+    return resp.OK
+
+
+def unblock(session: Session, argv: Argv) -> Reply:
+    """CLIENT UNBLOCK id [TIMEOUT|ERROR]: nobody ever blocks here."""
+    if len(argv) > 3 and argv[3].lower() not in (b"timeout", b"error"):
+        raise refuse("CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
+    if strict_int(argv[2]) is None:
+        raise refuse(NOT_INTEGER)
+    return resp.integer(0)
+
+
+def no_evict(session: Session, argv: Argv) -> Reply:
+    """CLIENT NO-EVICT on|off."""
+    word = argv[2].lower()
+    if word not in (b"on", b"off"):
+        raise refuse("syntax error")
+    session.no_evict = word == b"on"
+    return resp.OK
+
+
+def tracking(session: Session, argv: Argv) -> Reply:
+    """CLIENT TRACKING ON|OFF: accepted, there are no keys."""
+    word = argv[2].lower()
+    if word not in (b"on", b"off"):
+        raise refuse("syntax error")
+    session.tracking = word == b"on"
+    return resp.OK
+
+
+def trackinginfo(session: Session, argv: Argv) -> Reply:
+    """CLIENT TRACKINGINFO."""
+    pairs = [
+        (resp.bulk("flags"), resp.set_of([resp.bulk("on" if session.tracking else "off")], session.proto)),
+        (resp.bulk("redirect"), resp.integer(0 if session.tracking else -1)),
+        (resp.bulk("prefixes"), resp.array([])),
+    ]
+    return resp.mapping(pairs, session.proto)
+
+
+def getredir(session: Session, argv: Argv) -> Reply:
+    """CLIENT GETREDIR."""
+    return resp.integer(0 if session.tracking else -1)
+
+
+def caching(session: Session, argv: Argv) -> Reply:
+    """CLIENT CACHING: never possible, because tracking has no opt-in or opt-out mode here."""
+    raise refuse(
+        "CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled"
+    )
+
+
+def help_(session: Session, argv: Argv) -> Reply:
+    """CLIENT HELP."""
+    return resp.simples(_HELP)
+
+
+_HELP: Final = (
+    "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CACHING (YES|NO)",
+    "    Choose whether the keys of the next request are tracked.",
+    "GETNAME",
+    "    Tell the name of this connection.",
+    "GETREDIR",
+    "    Tell who gets the tracking messages of this connection.",
+    "ID",
+    "    Tell the number of this connection.",
+    "INFO",
+    "    Describe this connection.",
+    "KILL <ip:port>",
+    "    Close the connection from that address.",
+    "KILL <option> <value> [<option> <value> [...]]",
+    "    Close all connections that fit. Options: ID, TYPE, ADDR, LADDR, IP, USER,",
+    "    NAME, LIB-NAME, LIB-VER, FLAGS, CAPA, DB, each also with NOT- before it,",
+    "    MAXAGE, IDLE and SKIPME (YES|NO).",
+    "LIST [options ...]",
+    "    Describe all connections that fit; options as for KILL.",
+    "NO-EVICT (ON|OFF)",
+    "    Protect this connection from eviction.",
+    "PAUSE <timeout> [WRITE|ALL]",
+    "    Delay commands of all clients for so many milliseconds.",
+    "REPLY (ON|OFF|SKIP)",
+    "    Choose whether commands are answered.",
+    "SETINFO <option> <value>",
+    "    Tell the LIB-NAME or LIB-VER of the client library.",
+    "SETNAME <name>",
+    "    Name this connection.",
+    "TRACKING (ON|OFF) [options ...]",
+    "    Turn the tracking of keys on or off.",
+    "TRACKINGINFO",
+    "    Describe the tracking of keys for this connection.",
+    "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+    "    Wake a client that waits in a command.",
+    "UNPAUSE",
+    "    End CLIENT PAUSE.",
+    "HELP",
+    "    Print this help.",
+)
+
+Run = Callable[["Session", Argv], Reply]
+
+HANDLERS: Final[dict[str, Run]] = {
+    "client|caching": caching,
+    "client|getname": getname,
+    "client|getredir": getredir,
+    "client|help": help_,
+    "client|id": id_,
+    "client|info": info,
+    "client|kill": kill,
+    "client|list": list_,
+    "client|no-evict": no_evict,
+    "client|pause": pause,
+    "client|reply": reply,
+    "client|setinfo": setinfo,
+    "client|setname": setname,
+    "client|tracking": tracking,
+    "client|trackinginfo": trackinginfo,
+    "client|unblock": unblock,
+    "client|unpause": unpause,
+}
+"""By full name."""

@@ -1,0 +1,1 @@
+"""The rehearsal: sentinels against simulated servers on virtual time, repeatable from a seed."""

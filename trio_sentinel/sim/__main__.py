@@ -1,0 +1,74 @@
+"""``python -m trio_sentinel.sim``: one seed as a story, or a soak over many. The exit status is 1 for a finding."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import sys
+import time
+from collections.abc import Iterator
+
+from trio_sentinel.sim.runs import run
+from trio_sentinel.sim.soak import soak
+from trio_sentinel.sim.story import lines
+
+
+def _seed_range(text: str) -> tuple[int, int]:
+    first, dots, last = text.partition("..")
+    if not dots or int(last) <= int(first):
+        raise argparse.ArgumentTypeError("say A..B, for the seeds A to B-1")
+    return int(first), int(last)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    whole = argparse.ArgumentParser(
+        prog="python -m trio_sentinel.sim", description="Rehearse failures on virtual time."
+    )
+    whole.add_argument("--seed", type=int, help="tell the story of one seed")
+    whole.add_argument("--brief", action="store_true", help="only the last line of it")
+    deeds = whole.add_subparsers(dest="deed")
+    many = deeds.add_parser("soak", help="run many seeds")
+    many.add_argument("--seeds", type=_seed_range, help="A..B, for the seeds A to B-1; else fresh ones")
+    many.add_argument("--seconds", type=float, help="stop after this long; the default without --seeds is 60")
+    many.add_argument("--jobs", type=int, default=1)
+    many.add_argument("--sometimes", action="store_true", help="fail when an interesting state was never reached")
+    return whole
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; returns the exit status."""
+    options = parser().parse_args(arguments)
+    if options.deed == "soak":
+        return _soak(options)
+    seed = random.SystemRandom().randrange(10**9) if options.seed is None else options.seed
+    began_s = time.monotonic()
+    report = run(seed)
+    for line in [report.line] if options.brief else lines(report):
+        print(line)
+    real_s = time.monotonic() - began_s
+    print(f"{report.virtual_ms / 1000 / real_s:.0f} virtual seconds a second", file=sys.stderr)
+    return int(report.broken is not None)
+
+
+def _soak(options: argparse.Namespace) -> int:
+    seconds: float | None = options.seconds
+    if options.seeds is None:
+        first = random.SystemRandom().randrange(10**9)
+        print(f"fresh seeds from {first}")
+        seeds: Iterator[int] = itertools.count(first)
+        seconds = 60.0 if seconds is None else seconds
+    else:
+        seeds = iter(range(*options.seeds))
+    total = soak(seeds, jobs=options.jobs, seconds=seconds)
+    for name, count in sorted(total.seen.items()):
+        print(f"{count:>8}  {name}")
+    missing = total.never_seen()
+    for name in missing:
+        print(f"   never  {name}")
+    return int(bool(total.findings) or (options.sometimes and bool(missing)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

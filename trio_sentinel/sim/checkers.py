@@ -1,0 +1,529 @@
+"""What must never be seen, checked while a run goes on: the safety properties of core.md 20 across the whole cluster.
+
+Rules of this file:
+
+1. A checker believes what it saw itself: replies that were sent, files as they are on disk, the fold of the events.
+   It never asks the rules of the model whether they are right.
+2. Each violation names the property. Conditions that the spec puts on a property are stated where it is checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from attrs import Factory, define, frozen
+
+from trio_sentinel.model import effects as fx
+from trio_sentinel.model import events as e
+from trio_sentinel.model.evolve import evolve
+from trio_sentinel.model.replay import NOT_YET
+from trio_sentinel.model.snapshot import MasterSnapshot
+from trio_sentinel.model.state import (
+    Manner,
+    Master,
+    ReconfiguringReplicas,
+    SelectingReplica,
+    SendingPromotion,
+    SentinelState,
+    UpdatingConfig,
+    WaitingForVotes,
+)
+from trio_sentinel.model.values import Address, Epoch, PeerLink, Role, RunId
+
+if TYPE_CHECKING:
+    from trio_sentinel.sim.cluster import Cluster
+    from trio_sentinel.sim.process import SimSentinel
+
+COMPARE_EVERY = 100
+"""After so many events the folded state is compared with the live one; also when a process ends and at the end."""
+
+MasterEpoch: TypeAlias = tuple[str, Epoch]
+
+
+class Broken(AssertionError):
+    """A property does not hold. ``number`` is its number in core.md 20, or a word for those that have none."""
+
+    def __init__(self, number: int | str, what: str) -> None:
+        super().__init__(f"property {number}: {what}")
+        self.number = number
+
+
+def require(fact: bool, number: int | str, what: str) -> None:
+    """Raise Broken unless `fact` holds."""
+    if not fact:
+        raise Broken(number, what)
+
+
+@frozen
+class Leader:
+    """Somebody was elected, or forced."""
+
+    run_id: RunId
+    manner: Manner
+    votes: int
+    at_ms: int
+
+
+@define(eq=False)
+class Shadow:
+    """One life of one sentinel as its events tell it."""
+
+    my_id: RunId
+    state: SentinelState = Factory(lambda: SentinelState(my_id=NOT_YET))
+    events: int = 0
+    compared: int = 0
+    ordered: set[tuple[str, Address]] = Factory(set)
+    """Which promotions the events explain."""
+
+
+@define(eq=False)
+class Past:
+    """What one identity ever let others know, over all its lives."""
+
+    current_epoch: Epoch = 0
+    attempts: set[MasterEpoch] = Factory(set)
+    promoted: dict[MasterEpoch, Address] = Factory(dict)
+    said: dict[str, tuple[Epoch, Address]] = Factory(dict)
+    """By master: the configuration last told in a hello."""
+    said_raw: dict[str, tuple[Epoch, Epoch, str, int]] = Factory(dict)
+    removed: set[str] = Factory(set)
+    """Masters that were removed once: monitored again they start anew, and what was held back may come later."""
+
+
+class Checker:
+    """The never-rules of one cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.hash = hashlib.blake2b(digest_size=16)
+        self.shadows: dict[SimSentinel, Shadow] = {}
+        self.pasts: dict[RunId, Past] = {}
+        self.ballots: dict[MasterEpoch, dict[RunId, RunId]] = {}
+        """Every vote that was told to anybody: (master, epoch) -> voter -> candidate."""
+        self.leaders: dict[MasterEpoch, list[Leader]] = {}
+        self.configurations: dict[MasterEpoch, tuple[Address, str]] = {}
+        self.contested: set[MasterEpoch] = set()
+        """Epochs with more than one leader, lawfully: forced, or elected by voters that did not know each other."""
+        self.doubles: set[RunId] = set()
+        """Identities that two processes had at once, by an operator's copy of a file: they promise nothing."""
+
+    # ------------------------------------------------------------ lives
+
+    def started(self, sentinel: SimSentinel) -> None:
+        """A process begins from its file."""
+        disk = sentinel.disk
+        my_id = disk.my_id or NOT_YET
+        self.shadows[sentinel] = Shadow(my_id)
+        if my_id in self.doubles:
+            return
+        past = self.pasts.setdefault(my_id, Past())
+        epochs = [disk.current_epoch, *(epoch for m in disk.masters for epoch in (m.config_epoch, m.leader_epoch))]
+        require(max(epochs) >= past.current_epoch, 1, f"{sentinel.name} came back below epoch {past.current_epoch}")
+        for (name, epoch), ballots in self.ballots.items():
+            known = _line(sentinel, name)
+            if known is not None and my_id in ballots:
+                kept = known.leader_epoch >= epoch
+                require(kept, 4, f"{sentinel.name} came back without its vote of epoch {epoch} for {name}")
+
+    def ended(self, sentinel: SimSentinel) -> None:
+        """A process dies, or the run is over."""
+        self._compare(sentinel, self.shadows[sentinel])
+
+    def _compare(self, sentinel: SimSentinel, shadow: Shadow) -> None:
+        shadow.compared = shadow.events
+        require(shadow.state == sentinel.engine.state, "replay", f"{sentinel.name}: folded events give another state")
+
+    # ------------------------------------------------------------ events
+
+    def events(self, sentinel: SimSentinel, events: tuple[e.Event, ...]) -> None:
+        """The events of one turn, in order."""
+        shadow = self.shadows[sentinel]
+        told = self.hash
+        for event in events:
+            told.update(f"{self.cluster.world.now_ms} {sentinel.name} {event}\n".encode())
+            rule = EVENT_RULES.get(type(event))
+            if rule is not None:
+                rule(self, sentinel, shadow, event)
+            before = len(shadow.state.masters)
+            evolve(shadow.state, event)
+            if before == 0 or type(event) is e.SentinelRestored:
+                shadow.my_id = shadow.state.my_id
+        shadow.events += len(events)
+        if shadow.events - shadow.compared >= COMPARE_EVERY:
+            self._compare(sentinel, shadow)
+
+    def _past(self, shadow: Shadow) -> Past:
+        return self.pasts.setdefault(shadow.my_id, Past())
+
+    def _vote_saved(self, sentinel: SimSentinel, shadow: Shadow, event: e.VoteSaved) -> None:
+        """Properties 4 and 10: my own vote counts once it is on disk, and no epoch is used twice."""
+        name, master = event.subject.master, _master(shadow, event)
+        assert master.failover is not None
+        epoch = master.failover.epoch
+        known = _line(sentinel, name)
+        require(known is not None and known.leader_epoch >= epoch, 4, f"{sentinel.name} counts a vote not on disk")
+        if shadow.my_id in self.doubles:
+            return
+        used = self._past(shadow).attempts
+        require((name, epoch) not in used, 10, f"{sentinel.name} stands twice in epoch {epoch} of {name}")
+        used.add((name, epoch))
+        self._ballot(sentinel, name, epoch, shadow.my_id, shadow.my_id)
+
+    def _ballot(self, sentinel: SimSentinel, name: str, epoch: Epoch, voter: RunId, candidate: RunId) -> None:
+        """Property 3: over all replies ever sent, one vote for each voter, master and epoch."""
+        if voter in self.doubles:
+            return
+        ballots = self.ballots.setdefault((name, epoch), {})
+        given = ballots.setdefault(voter, candidate)
+        require(given == candidate, 3, f"{sentinel.name} voted twice in epoch {epoch} of {name}")
+
+    def _failover_started(self, sentinel: SimSentinel, shadow: Shadow, event: e.FailoverStarted) -> None:
+        """Property 11. (A lost election may be repeated soon: then the fold has no ``attempt_at_ms``.)"""
+        master = _master(shadow, event)
+        require(master.failover is None, 11, f"{sentinel.name} starts a second attempt for {master.name}")
+        if event.manner is not Manner.AUTOMATIC:
+            return
+        require(master.o_down, 11, f"{sentinel.name} starts an attempt without O_DOWN")
+        require(shadow.state.tilt_since_ms is None, 25, f"{sentinel.name} starts an attempt in TILT")
+        if master.attempt_at_ms is not None:
+            waited_ms = event.at_ms - master.attempt_at_ms
+            enough = waited_ms >= 2 * master.settings.failover_timeout_ms
+            require(enough, 11, f"{sentinel.name} stands again after {waited_ms} ms")
+
+    def _leader_elected(self, sentinel: SimSentinel, shadow: Shadow, event: e.LeaderElected) -> None:
+        """Properties 8 and 9. Two leaders of one epoch are a violation when their electorates must have met: when the
+        votes they claim are more than there are voters."""
+        name, master = event.subject.master, _master(shadow, event)
+        assert master.failover is not None
+        epoch, manner = master.failover.epoch, master.failover.manner
+        require(isinstance(master.failover.phase, WaitingForVotes), 8, f"{sentinel.name}: elected out of order")
+        if manner is not Manner.FORCED:
+            needed = max(master.voters // 2 + 1, master.settings.quorum)
+            require(event.votes >= needed, 9, f"{sentinel.name} leads with {event.votes} of {needed} votes")
+            cast = self.ballots.get((name, epoch), {})
+            real = sum(1 for candidate in cast.values() if candidate == shadow.my_id)
+            honest = event.votes <= real or bool(self.doubles)
+            require(honest, 7, f"{sentinel.name} counts {event.votes} votes in epoch {epoch}, {real} were given")
+        leader = Leader(shadow.my_id, manner, event.votes, self.cluster.world.now_ms)
+        others = [old for old in self.leaders.get((name, epoch), []) if old.run_id != shadow.my_id]
+        for other in others:
+            self._two_leaders(name, epoch, leader, other)
+        self.leaders.setdefault((name, epoch), []).append(leader)
+        self.cluster.leader_elected(sentinel, master, manner)
+
+    def _two_leaders(self, name: str, epoch: Epoch, one: Leader, other: Leader) -> None:
+        self.contested.add((name, epoch))
+        if Manner.FORCED in (one.manner, other.manner):
+            self.cluster.seen["a forced leader beside another in one epoch"] += 1
+            return
+        voters = len(self.cluster.identities)
+        lawful = one.votes + other.votes <= voters or bool(self.doubles)
+        require(lawful, 8, f"two leaders of {name} in epoch {epoch}: {one.votes} and {other.votes} of {voters} votes")
+        self.cluster.seen["two leaders whose voters did not know each other"] += 1
+
+    def _replica_selected(self, sentinel: SimSentinel, shadow: Shadow, event: e.ReplicaSelected) -> None:
+        """Property 16, as far as it can be told after the turn."""
+        master = _master(shadow, event)
+        replica = master.replicas.get(event.address)
+        require(replica is not None, 16, f"{sentinel.name} selected a stranger")
+        assert replica is not None
+        running = master.failover
+        require(
+            running is not None and isinstance(running.phase, SelectingReplica),
+            13,
+            f"{sentinel.name} selects unelected",
+        )
+        require(not replica.s_down, 16, f"{sentinel.name} selected a replica that is down")
+        sense = sentinel.engine.senses.servers.get((master.name, event.address))
+        if sense is not None:
+            require(sense.priority != 0, 16, f"{sentinel.name} selected a replica of priority 0")
+            limit_ms = 10 * master.settings.down_after_ms
+            if master.s_down and master.s_down_since_ms is not None:
+                limit_ms += sentinel.clock_ms() - master.s_down_since_ms
+            whole = sense.master_link_down_ms <= limit_ms
+            require(whole, 16, f"{sentinel.name} selected a replica cut off for too long")
+            self._best(sentinel, master, event.address, limit_ms)
+
+    def _best(self, sentinel: SimSentinel, master: Master, selected: Address, limit_ms: int) -> None:
+        """Property 16: nobody who is surely eligible comes before the selected one."""
+        senses, now_ms = sentinel.engine.senses.servers, sentinel.clock_ms()
+        mine = senses[master.name, selected]
+        for replica in master.replicas.values():
+            sense = senses[master.name, replica.address]
+            fresh = sense.info_at_ms is not None and now_ms - sense.info_at_ms <= 1000
+            if not fresh or replica.s_down or not sense.command.open or now_ms - sense.last_ok_at_ms > 1000:
+                continue
+            if (
+                replica.role is not Role.REPLICA
+                or sense.priority == 0
+                or not 0 <= sense.master_link_down_ms <= limit_ms
+            ):
+                continue
+            behind = (sense.priority, -sense.repl_offset) < (mine.priority, -mine.repl_offset)
+            require(not behind, 16, f"{sentinel.name} selected {selected} before {replica.address}")
+
+    def _promotion_sent(self, sentinel: SimSentinel, shadow: Shadow, event: e.PromotionSent) -> None:
+        """Property 13: one promotion in each attempt, of the selected replica, by a leader."""
+        master = _master(shadow, event)
+        running = master.failover
+        fit = running is not None and isinstance(running.phase, SendingPromotion)
+        require(fit, 13, f"{sentinel.name} promotes out of order")
+        assert running is not None
+        require(running.promoted == event.address, 13, f"{sentinel.name} promotes another than it selected")
+        require(shadow.state.tilt_since_ms is None, 25, f"{sentinel.name} promotes in TILT")
+        led = any(leader.run_id == shadow.my_id for leader in self.leaders.get((master.name, running.epoch), []))
+        require(led, 13, f"{sentinel.name} promotes without having been elected in epoch {running.epoch}")
+        if shadow.my_id not in self.doubles:
+            promoted = self._past(shadow).promoted.setdefault((master.name, running.epoch), event.address)
+            require(promoted == event.address, 13, f"{sentinel.name} promotes a second replica in one attempt")
+        shadow.ordered.add((master.name, event.address))
+
+    def _promotion_seen(self, sentinel: SimSentinel, shadow: Shadow, event: e.PromotionSeen) -> None:
+        """Property 14: it must have been seen."""
+        replica = _master(shadow, event).replicas[event.address]
+        require(replica.role is Role.MASTER, 14, f"{sentinel.name} takes a promotion for granted")
+
+    def _promotion_published(self, sentinel: SimSentinel, shadow: Shadow, event: e.PromotionPublished) -> None:
+        """Property 15: on disk before anybody is told."""
+        master = _master(shadow, event)
+        running, known = master.failover, _line(sentinel, master.name)
+        assert running is not None
+        kept = known is not None and known.address == running.promoted and known.config_epoch >= running.epoch
+        require(kept, 15, f"{sentinel.name} tells of a promotion that is not on disk")
+
+    def _reconf_sent(self, sentinel: SimSentinel, shadow: Shadow, event: e.ReconfSent) -> None:
+        """Property 14: only after the promoted replica was seen as a master."""
+        master = _master(shadow, event)
+        seen = master.failover is not None and isinstance(master.failover.phase, ReconfiguringReplicas | UpdatingConfig)
+        require(seen, 14, f"{sentinel.name} brings replicas over before the promotion was seen")
+        assert master.failover is not None
+        require(event.address != master.failover.promoted, 18, f"{sentinel.name} makes the promoted one follow itself")
+
+    def _corrected(self, sentinel: SimSentinel, shadow: Shadow, event: e.ReplicaConverted | e.ReplicaRepointed) -> None:
+        """Property 18."""
+        master = _master(shadow, event)
+        sane = master.role is Role.MASTER and not master.s_down and not master.o_down
+        require(sane, 18, f"{sentinel.name} corrects a replica of a master that is not well")
+        if isinstance(event, e.ReplicaConverted):
+            waited_ms = sentinel.clock_ms() - master.replicas[event.address].role_since_ms
+            patient = waited_ms > 4 * shadow.state.timing.publish_period_ms
+            require(patient, 18, f"{sentinel.name} converts a replica after {waited_ms} ms")
+        promoted = master.failover is not None and master.failover.promoted == event.address
+        require(not promoted, 18, f"{sentinel.name} corrects the promoted replica")
+        require(shadow.state.tilt_since_ms is None, 25, f"{sentinel.name} corrects a replica in TILT")
+
+    def _switched(self, sentinel: SimSentinel, shadow: Shadow, event: e.MasterSwitched) -> None:
+        """Property 21: an own switch follows an own promotion; a foreign one needs a higher epoch."""
+        master = _master(shadow, event)
+        if event.by is None:
+            done = master.failover is not None and isinstance(master.failover.phase, UpdatingConfig)
+            require(done, 21, f"{sentinel.name} switches without a failover of its own")
+        else:
+            require(event.config_epoch > master.config_epoch, 21, f"{sentinel.name} switches to an old configuration")
+        if shadow.state.tilt_since_ms is not None:
+            self.cluster.seen["a switch in TILT"] += 1
+
+    def _epoch_adopted(self, sentinel: SimSentinel, shadow: Shadow, event: e.ConfigEpochAdopted) -> None:
+        master = _master(shadow, event)
+        require(event.epoch > master.config_epoch, 20, f"{sentinel.name} adopts a lower configuration epoch")
+
+    def _epoch_raised(self, sentinel: SimSentinel, shadow: Shadow, event: e.EpochRaised) -> None:
+        require(event.epoch > shadow.state.current_epoch, 1, f"{sentinel.name}: the current epoch falls")
+
+    def _vote_cast(self, sentinel: SimSentinel, shadow: Shadow, event: e.VoteCast) -> None:
+        master = _master(shadow, event)
+        require(event.epoch > master.leader_epoch, 2, f"{sentinel.name} votes again in epoch {event.epoch}")
+        if event.candidate != shadow.my_id and master.failover is not None:
+            self.cluster.seen["a candidate votes for another"] += 1
+
+    def _went_down(self, sentinel: SimSentinel, shadow: Shadow, event: e.WentDown) -> None:
+        """Properties 25 and 26: never in TILT, always by turns, never while PONGs come."""
+        require(shadow.state.tilt_since_ms is None, 25, f"{sentinel.name}: down in TILT")
+        master = _master(shadow, event)
+        instance = _instance(master, event)
+        require(not instance.s_down, 26, f"{sentinel.name}: {event.subject} went down twice")
+        if event.run_id is None and instance is master:
+            if master.role is Role.REPLICA or master.rebooting_since_ms is not None:
+                return
+        link = PeerLink(event.run_id) if event.run_id is not None else master.link(event.address)
+        heard_ms = sentinel.pongs.get(link)
+        if heard_ms is not None:
+            silent_ms = sentinel.clock_ms() - heard_ms
+            late = silent_ms >= master.settings.down_after_ms
+            require(late, 26, f"{sentinel.name}: {event.subject} is down {silent_ms} ms after a PONG")
+
+    def _came_back(self, sentinel: SimSentinel, shadow: Shadow, event: e.CameBack) -> None:
+        require(shadow.state.tilt_since_ms is None, 25, f"{sentinel.name}: back in TILT")
+        require(
+            _instance(_master(shadow, event), event).s_down, 26, f"{sentinel.name}: {event.subject} came back twice"
+        )
+
+    def _agreed_down(self, sentinel: SimSentinel, shadow: Shadow, event: e.AgreedDown) -> None:
+        """Property 12."""
+        master = _master(shadow, event)
+        require(master.s_down, 12, f"{sentinel.name}: O_DOWN without S_DOWN")
+        require(not master.o_down, 12, f"{sentinel.name}: O_DOWN twice")
+        require(event.agreed >= master.settings.quorum, 12, f"{sentinel.name}: O_DOWN with {event.agreed} voices")
+        limit_ms = 5 * shadow.state.timing.ask_period_ms
+        voices = sentinel.voices.get((master.name, master.address), {})
+        real = 1 + sum(1 for heard_ms in voices.values() if sentinel.clock_ms() - heard_ms <= limit_ms)
+        require(event.agreed <= real, 12, f"{sentinel.name} heard {event.agreed} voices of {real}")
+
+    def _aborted(self, sentinel: SimSentinel, shadow: Shadow, event: e.FailoverAborted) -> None:
+        """Property 17."""
+        running = _master(shadow, event).failover
+        require(running is not None, 17, f"{sentinel.name} aborts nothing")
+        assert running is not None
+        late = isinstance(running.phase, ReconfiguringReplicas | UpdatingConfig)
+        require(not late, 17, f"{sentinel.name} aborts after the promotion")
+        self.cluster.seen[f"abort in {type(running.phase).__name__}"] += 1
+
+    def _removed(self, sentinel: SimSentinel, shadow: Shadow, event: e.MasterRemoved) -> None:
+        self._past(shadow).removed.add(event.subject.master)
+
+    # ------------------------------------------------------------ effects
+
+    def effect(self, sentinel: SimSentinel, effect: fx.Effect) -> None:
+        """One effect, just before it is carried out."""
+        rule = EFFECT_RULES.get(type(effect))
+        if rule is not None:
+            rule(self, sentinel, effect)
+
+    def _hello(self, sentinel: SimSentinel, effect: fx.SayHello) -> None:
+        """Properties 1, 15, 20, 21 and 22: what a hello tells is on disk, and one epoch is one address."""
+        hello = effect.hello
+        raw = hello.current_epoch, hello.config_epoch, hello.master_host, hello.master_port
+        shadow = self.shadows[sentinel]
+        past = self._past(shadow)
+        if past.said_raw.get(hello.master) == raw or shadow.my_id in self.doubles:
+            return
+        require(0 <= hello.current_epoch < 2**63, 6, "epoch out of range")
+        past.said_raw[hello.master] = raw
+        risen = hello.current_epoch >= past.current_epoch
+        require(risen, 1, f"{sentinel.name}: its epoch falls from {past.current_epoch} to {hello.current_epoch}")
+        disk = sentinel.disk
+        kept = [disk.current_epoch, *(m.config_epoch for m in disk.masters), *(m.leader_epoch for m in disk.masters)]
+        require(
+            max(kept) >= hello.current_epoch, 1, f"{sentinel.name} tells epoch {hello.current_epoch} before saving it"
+        )
+        past.current_epoch = max(past.current_epoch, hello.current_epoch)
+        address = Address(hello.master_host, hello.master_port)
+        known = _line(sentinel, hello.master)
+        if known is not None:
+            later = known.config_epoch > hello.config_epoch
+            same = known.config_epoch == hello.config_epoch and known.address == address
+            require(later or same, 15, f"{sentinel.name} tells {address} at {hello.config_epoch} before saving it")
+        self._published(sentinel, past, hello.master, hello.config_epoch, address)
+
+    def _published(self, sentinel: SimSentinel, past: Past, name: str, epoch: Epoch, address: Address) -> None:
+        before_epoch, before = past.said.get(name, (0, address))
+        if name in past.removed:
+            before_epoch, before = epoch, address
+        require(epoch >= before_epoch, 20, f"{sentinel.name}: the configuration epoch of {name} falls to {epoch}")
+        moved = epoch == before_epoch and before != address
+        require(not moved, 21, f"{sentinel.name} tells two addresses of {name} in epoch {epoch}: {before}, {address}")
+        past.said[name] = epoch, address
+        if epoch > 0 and (name, epoch) not in self.contested and not self.doubles:
+            first, who = self.configurations.setdefault((name, epoch), (address, sentinel.name))
+            require(
+                first == address,
+                22,
+                f"{who} says {name} is at {first}, {sentinel.name} says {address}, both in epoch {epoch}",
+            )
+
+    def _ask(self, sentinel: SimSentinel, effect: fx.AskPeer) -> None:
+        """Properties 1 and 4: nobody is asked for a vote before our own is on disk. (A plain question carries an epoch
+        too, but nobody reads it: it promises nothing.)"""
+        if effect.candidate is None:
+            return
+        shadow, disk = self.shadows[sentinel], sentinel.disk
+        known = _line(sentinel, effect.master)
+        kept = max(
+            [disk.current_epoch, *(m.leader_epoch for m in disk.masters), *(m.config_epoch for m in disk.masters)]
+        )
+        require(kept >= effect.epoch, 1, f"{sentinel.name} asks under epoch {effect.epoch} before saving it")
+        if known is not None:
+            require(known.leader_epoch >= effect.epoch, 4, f"{sentinel.name} asks for votes before its own is saved")
+        if shadow.my_id not in self.doubles:
+            past = self._past(shadow)
+            past.current_epoch = max(past.current_epoch, effect.epoch)
+
+    def opinion_sent(
+        self, sentinel: SimSentinel, asked: fx.AskPeer, answer: fx.AnswerOpinion, *, in_tilt: bool
+    ) -> None:
+        """Properties 3, 4 and 25: an answer to a question of a peer that came `in_tilt`."""
+        shadow = self.shadows[sentinel]
+        require(not (in_tilt and answer.down), 25, f"{sentinel.name} says that a master is down, in TILT")
+        if answer.leader is None:
+            return
+        known = _line(sentinel, asked.master)
+        if known is not None:
+            kept = known.leader_epoch >= answer.leader_epoch
+            require(kept, 4, f"{sentinel.name} tells a vote in epoch {answer.leader_epoch} before saving it")
+        self._ballot(sentinel, asked.master, answer.leader_epoch, shadow.my_id, answer.leader)
+        if asked.candidate is not None and answer.leader not in (asked.candidate, shadow.my_id):
+            self.cluster.seen["two candidates in one epoch"] += asked.epoch == answer.leader_epoch
+
+    def _answer_opinion(self, sentinel: SimSentinel, effect: fx.AnswerOpinion) -> None:
+        require(
+            effect.leader is None or 0 < effect.leader_epoch < 2**63, 6, f"{sentinel.name} answers an impossible epoch"
+        )
+
+    def _promote(self, sentinel: SimSentinel, effect: fx.Promote) -> None:
+        shadow = self.shadows[sentinel]
+        explained = (effect.link.master, effect.link.address) in shadow.ordered
+        require(explained, 13, f"{sentinel.name} promotes {effect.link.address} without having decided it")
+
+    def _repoint(self, sentinel: SimSentinel, effect: fx.Repoint) -> None:
+        to = Address(effect.host, effect.port)
+        require(to != effect.link.address, 14, f"{sentinel.name} makes {to} follow itself")
+        require(effect.port > 0 and effect.host != "", 14, f"{sentinel.name} sends a replica nowhere")
+
+
+def _line(sentinel: SimSentinel, name: str) -> MasterSnapshot | None:
+    """The master `name` as the sentinel's file has it."""
+    return next((known for known in sentinel.disk.masters if known.name == name), None)
+
+
+def _master(shadow: Shadow, event: Any) -> Master:
+    master: Master = shadow.state.masters[event.subject.master]
+    return master
+
+
+def _instance(master: Master, event: e.WentDown | e.CameBack) -> Any:
+    if event.run_id is not None:
+        return master.peers[event.run_id]
+    return master if event.address is None or event.address == master.address else master.replicas[event.address]
+
+
+EventRule: TypeAlias = Callable[[Checker, Any, Shadow, Any], None]
+EVENT_RULES: dict[type[e.Event], EventRule] = {
+    e.VoteSaved: Checker._vote_saved,
+    e.FailoverStarted: Checker._failover_started,
+    e.LeaderElected: Checker._leader_elected,
+    e.ReplicaSelected: Checker._replica_selected,
+    e.PromotionSent: Checker._promotion_sent,
+    e.PromotionSeen: Checker._promotion_seen,
+    e.PromotionPublished: Checker._promotion_published,
+    e.ReconfSent: Checker._reconf_sent,
+    e.ReplicaConverted: Checker._corrected,
+    e.ReplicaRepointed: Checker._corrected,
+    e.MasterSwitched: Checker._switched,
+    e.ConfigEpochAdopted: Checker._epoch_adopted,
+    e.EpochRaised: Checker._epoch_raised,
+    e.VoteCast: Checker._vote_cast,
+    e.WentDown: Checker._went_down,
+    e.CameBack: Checker._came_back,
+    e.AgreedDown: Checker._agreed_down,
+    e.FailoverAborted: Checker._aborted,
+    e.MasterRemoved: Checker._removed,
+}
+EFFECT_RULES: dict[type[fx.Effect], Callable[[Checker, Any, Any], None]] = {
+    fx.SayHello: Checker._hello,
+    fx.AskPeer: Checker._ask,
+    fx.AnswerOpinion: Checker._answer_opinion,
+    fx.Promote: Checker._promote,
+    fx.Repoint: Checker._repoint,
+}

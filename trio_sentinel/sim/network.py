@@ -1,0 +1,246 @@
+"""The network: hosts that reach each other or do not, and connections that keep their order, as TCP's do.
+
+1. Within one direction of one connection nothing overtakes anything, and nothing is lost: what meets a cut, a stopped
+   process or a blocked command waits, and so does everything behind it.
+2. A connection ends as a whole. A process that dies resets its connections if its host can still say so; otherwise
+   they stay half open until somebody sends over them to a host that knows nothing of them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from typing import Any, Protocol
+
+from attrs import Factory, define
+
+from trio_sentinel.model.values import Address, Channel, LinkId
+from trio_sentinel.sim.world import World
+
+RETRY_MS = (20, 640)
+"""How soon a blocked direction is tried again: at first, and at most."""
+SYN_RETRIES_MS = (1000, 3000, 7000, 15_000, 31_000)
+"""When a connection attempt into the void is repeated; after the last one it fails."""
+
+
+class Fate(enum.Enum):
+    """What became of something delivered."""
+
+    DONE = "done"
+    BLOCKED = "blocked"
+    RESET = "reset"
+
+
+class Process(Protocol):
+    """What connections can lead to."""
+
+    address: Address
+    up: bool
+    host_up: bool
+    frozen: bool
+    life: int
+    wires: dict[int, Wire]
+    """Connections made to it, by number."""
+
+    def take(self, wire: Wire, item: Any) -> Fate:
+        """Handle something that arrived over `wire`."""
+
+
+@define(eq=False, slots=True)
+class Line:
+    """One direction of a connection."""
+
+    free_at_ms: int = 0
+    packet: list[Any] | None = None
+    """What arrives at ``free_at_ms``; things sent in the same moment travel together."""
+    waiting: deque[Any] = Factory(deque)
+    patience_ms: int = 0
+
+
+@define(eq=False, slots=True)
+class Wire:
+    """One connection, from a sentinel to a server or to another sentinel."""
+
+    number: int
+    owner: Any
+    owner_life: int
+    link: LinkId
+    channel: Channel
+    target: Address
+    far: Any = None
+    far_life: int = 0
+    open: bool = False
+    closed: bool = False
+    out: Line = Factory(Line)
+    back: Line = Factory(Line)
+    slots: deque[list[Any]] = Factory(deque)
+    """At the far end: replies owed, in order; an empty list is not answered yet."""
+
+
+class Network:
+    """Who reaches whom, and how fast."""
+
+    def __init__(self, world: World, latency_ms: tuple[int, int] = (0, 2)) -> None:
+        self.world = world
+        self.latency_ms = latency_ms
+        self.cut: set[tuple[str, str]] = set()
+        """One-way cuts: (from host, to host)."""
+        self.slow: dict[tuple[str, str], int] = {}
+        """Extra delay in ms, one way."""
+        self.processes: dict[Address, Process] = {}
+        self.wires_made = 0
+
+    def delay_ms(self, source: str, target: str) -> int:
+        """How long a packet takes now."""
+        low, high = self.latency_ms
+        length_ms = low if low == high else low + int(self.world.random.random() * (high - low + 1))
+        return length_ms + self.slow.get((source, target), 0) if self.slow else length_ms
+
+    def reaches(self, source: str, target: str) -> bool:
+        """Whether packets from one host get to another."""
+        return not self.cut or source == target or (source, target) not in self.cut
+
+    def heal(self) -> None:
+        """Everything is connected again, at full speed."""
+        self.cut.clear()
+        self.slow.clear()
+
+    # ------------------------------------------------------------ connections
+
+    def dial(self, owner: Any, link: LinkId, channel: Channel, target: Address) -> Wire:
+        """Begin to connect; the owner hears ``opened`` or ``lost``."""
+        self.wires_made += 1
+        wire = Wire(self.wires_made, owner, owner.life, link, channel, target)
+        self.world.after(self.delay_ms(owner.address.host, target.host), self._syn, wire, 0)
+        return wire
+
+    def _syn(self, wire: Wire, tries: int) -> None:
+        if self._is_over(wire):
+            return
+        here, there = wire.owner.address.host, wire.target.host
+        process = self.processes.get(wire.target)
+        silent = process is None or not process.host_up
+        if silent or not self.reaches(here, there) or not self.reaches(there, here):
+            if tries == len(SYN_RETRIES_MS):
+                wire.closed = True
+                wire.owner.lost(wire, "timed out")
+            else:
+                before_ms = SYN_RETRIES_MS[tries - 1] if tries else 0
+                self.world.after(SYN_RETRIES_MS[tries] - before_ms, self._syn, wire, tries + 1)
+            return
+        assert process is not None
+        if process.up:
+            wire.far, wire.far_life = process, process.life
+            process.wires[wire.number] = wire
+        self.world.after(self.delay_ms(there, here), self._syn_answered, wire)
+
+    def _syn_answered(self, wire: Wire) -> None:
+        if self._is_over(wire):
+            return
+        if wire.far is None:
+            wire.closed = True
+            wire.owner.lost(wire, "refused")
+        else:
+            wire.open = True
+            wire.owner.opened(wire)
+
+    def _is_over(self, wire: Wire) -> bool:
+        if not wire.closed and wire.owner.life == wire.owner_life:
+            return False
+        self.close(wire)
+        return True
+
+    def close(self, wire: Wire) -> None:
+        """Closed at our end; nothing in flight arrives any more. (The far end notices, or does not: it does not matter
+        to a server, and nothing a sentinel answers late is heard.)"""
+        wire.closed = True
+        if wire.far is not None:
+            wire.far.wires.pop(wire.number, None)
+
+    def die(self, process: Process, *, quietly: bool) -> None:
+        """All connections to a process that ended; `quietly` when its host went with it."""
+        for wire in process.wires.values():
+            here, there = wire.target.host, wire.owner.address.host
+            if not quietly and self.reaches(here, there):
+                self.world.after(self.delay_ms(here, there), self._reset, wire)
+        process.wires.clear()
+
+    def _reset(self, wire: Wire) -> None:
+        if not self._is_over(wire):
+            self.close(wire)
+            wire.owner.lost(wire, "reset by peer")
+
+    def hang_up(self, wire: Wire) -> None:
+        """The far end closes one connection (CLIENT KILL)."""
+        here, there = wire.target.host, wire.owner.address.host
+        if self.reaches(here, there):
+            wire.far.wires.pop(wire.number, None)
+            self.world.after(self.delay_ms(here, there), self._reset, wire)
+
+    # ------------------------------------------------------------ packets
+
+    def send(self, wire: Wire, item: Any, *, back: bool = False) -> None:
+        """Send something over a connection, from its owner or back to it."""
+        line = wire.back if back else wire.out
+        here, there = wire.owner.address.host, wire.target.host
+        at_ms = self.world.now_ms + (self.delay_ms(there, here) if back else self.delay_ms(here, there))
+        if line.packet is not None and at_ms <= line.free_at_ms:
+            line.packet.append(item)
+            return
+        line.packet = [item]
+        line.free_at_ms = max(at_ms, line.free_at_ms)
+        self.world.at(line.free_at_ms, self._arrive, wire, line, line.packet)
+
+    def _arrive(self, wire: Wire, line: Line, packet: list[Any]) -> None:
+        if line.packet is packet:
+            line.packet = None
+        if wire.closed or wire.owner.life != wire.owner_life:
+            self.close(wire)
+            return
+        if line.waiting:
+            line.waiting.extend(packet)
+            return
+        for position, item in enumerate(packet):
+            fate = self._hand_over(wire, line, item)
+            if fate is Fate.BLOCKED:
+                line.waiting.extend(packet[position:])
+                line.patience_ms = RETRY_MS[0]
+                self.world.after(line.patience_ms, self._try_again, wire, line)
+                return
+            if fate is Fate.RESET or wire.closed:
+                return
+
+    def _hand_over(self, wire: Wire, line: Line, item: Any) -> Fate:
+        here, there = wire.owner.address.host, wire.target.host
+        if line is wire.back:
+            if self.cut and not self.reaches(there, here):
+                return Fate.BLOCKED
+            wire.owner.hear(wire, item)
+            return Fate.DONE
+        far = wire.far
+        if (self.cut and not self.reaches(here, there)) or not far.host_up:
+            return Fate.BLOCKED
+        if not far.up or far.life != wire.far_life:
+            if not self.reaches(there, here):
+                return Fate.BLOCKED
+            self.world.after(self.delay_ms(there, here), self._reset, wire)
+            return Fate.RESET
+        if far.frozen:
+            return Fate.BLOCKED
+        fate: Fate = far.take(wire, item)
+        return fate
+
+    def _try_again(self, wire: Wire, line: Line) -> None:
+        if wire.closed or wire.owner.life != wire.owner_life:
+            self.close(wire)
+            return
+        while line.waiting:
+            fate = self._hand_over(wire, line, line.waiting[0])
+            if fate is Fate.BLOCKED:
+                line.patience_ms = min(2 * line.patience_ms, RETRY_MS[1])
+                self.world.after(line.patience_ms, self._try_again, wire, line)
+                return
+            if fate is Fate.RESET or wire.closed:
+                line.waiting.clear()
+                return
+            line.waiting.popleft()

@@ -1,0 +1,111 @@
+"""A seed makes a deployment and its bad luck: some faults off altogether, others wild (swarm testing).
+
+Runs in which everything goes wrong a little all look alike; runs in which one thing goes wrong all the time do not.
+"""
+
+from __future__ import annotations
+
+import random
+
+from attrs import frozen
+
+FAULTS: tuple[str, ...] = (
+    "kill server",
+    "power off server",
+    "freeze server",
+    "server in a mood",
+    "server loses data",
+    "pause writes",
+    "priorities",
+    "replica astray",
+    "info lag",
+    "crash sentinel",
+    "power off sentinel",
+    "trap sentinel",
+    "freeze sentinel",
+    "failing disk",
+    "slow disk",
+    "wall clock step",
+    "copied file",
+    "new identity",
+    "one-way cut",
+    "cut",
+    "isolate host",
+    "partition",
+    "slow link",
+    "operator failover",
+    "operator coordinated",
+    "operator set",
+    "operator reset",
+    "operator remove",
+    "operator crash points",
+)
+RARE: frozenset[str] = frozenset(
+    {"copied file", "new identity", "operator reset", "operator remove", "operator set", "server loses data"}
+)
+"""They lift conditions of some properties, so most runs do without them."""
+FAILOVER_MAKERS: frozenset[str] = frozenset(
+    {"kill server", "power off server", "freeze server", "isolate host", "partition", "operator failover"}
+)
+"""Every run has one of them: traps need somebody who walks."""
+
+
+@frozen(kw_only=True)
+class Options:
+    """Everything that is decided before a run begins. Lengths in ms."""
+
+    seed: int
+    sentinels: int = 3
+    masters: int = 1
+    replicas: int = 2
+    quorum: int = 2
+    down_after_ms: int = 1000
+    failover_timeout_ms: int = 6000
+    parallel_syncs: int = 1
+    latency_ms: tuple[int, int] = (0, 2)
+    save_ms: tuple[int, int] = (1, 4)
+    clock_ppm: tuple[int, ...] = ()
+    repl_timeout_ms: int = 10_000
+    weights: tuple[tuple[str, int], ...] = ()
+    """Faults that happen, and how often compared with each other."""
+    pause_ms: int = 5000
+    """Mean time between two faults."""
+    harm_ms: int = 60_000
+    write_ms: int = 250
+
+
+def draw(seed: int) -> Options:
+    """The options of a seed."""
+    dice = random.Random(f"options {seed}")
+    sentinels = dice.choice((1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 7))
+    majority = sentinels // 2 + 1
+    down_after_ms = dice.choice((300, 1000, 1000, 2000, 5000))
+    latency_ms = dice.choice(((0, 2), (0, 2), (1, 20), (0, 150), (40, 60)))
+    if 8 * latency_ms[1] > down_after_ms:
+        latency_ms = (0, 2)  # whoever calls that down has what was asked for
+    return Options(
+        seed=seed,
+        sentinels=sentinels,
+        masters=dice.choice((1, 1, 1, 2, 3)),
+        replicas=dice.choice((1, 2, 2, 2, 3, 4)),
+        quorum=dice.choice((majority, majority, majority, 1, max(1, sentinels // 2), sentinels)),
+        down_after_ms=down_after_ms,
+        failover_timeout_ms=dice.choice((1500, 3000, 6000, 6000, 12_000, 20_000)),
+        parallel_syncs=dice.choice((1, 1, 2, 3)),
+        latency_ms=latency_ms,
+        save_ms=dice.choice(((1, 4), (1, 4), (0, 0), (5, 60), (1, 900))),
+        clock_ppm=tuple(dice.choice((0, 0, 200, -200, 20_000, -20_000)) for _ in range(sentinels)),
+        repl_timeout_ms=dice.choice((3000, 10_000, 60_000)),
+        weights=_weights(dice),
+        pause_ms=dice.choice((700, 2000, 2000, 5000, 10_000)),
+        harm_ms=dice.choice((20_000, 40_000, 40_000, 80_000)),
+    )
+
+
+def _weights(dice: random.Random) -> tuple[tuple[str, int], ...]:
+    """Half of the faults or fewer, in very unequal parts."""
+    share = dice.choice((0.15, 0.3, 0.5))
+    chosen = [name for name in FAULTS if dice.random() < (share / 3 if name in RARE else share)]
+    if not any(name in FAILOVER_MAKERS for name in chosen):
+        chosen.append("kill server")
+    return tuple((name, dice.choice((1, 1, 2, 5, 20))) for name in chosen)

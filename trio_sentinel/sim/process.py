@@ -1,0 +1,413 @@
+"""One simulated sentinel process: an engine, its file, its clocks, its connections, and the points where it may die."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from attrs import define
+
+from trio_sentinel.model import effects as fx
+from trio_sentinel.model import inputs as i
+from trio_sentinel.model.engine import NOTHING, Engine, Outcome
+from trio_sentinel.model.events import LeaderElected, PromotionSeen
+from trio_sentinel.model.snapshot import Snapshot
+from trio_sentinel.model.values import Address, Channel, LinkId, PeerLink, RunId
+from trio_sentinel.sim.network import Fate, Wire
+from trio_sentinel.sim.redis import Published
+from trio_sentinel.sim.world import WorldDice
+
+if TYPE_CHECKING:
+    from trio_sentinel.sim.cluster import Cluster
+
+LAZY_SAVE_MS = 50
+"""How long a save that nobody waits for may wait for company."""
+
+SAVE_BEGINS, SAVE_HALF, SAVE_DONE = "before a save", "during a save", "after a save, before it is known"
+CRASH_POINTS: tuple[str, ...] = (
+    SAVE_BEGINS,
+    SAVE_HALF,
+    SAVE_DONE,
+    *(
+        f"{when} {kind.__name__}"
+        for when in ("before", "after")
+        for kind in (fx.AskPeer, fx.AnswerOpinion, fx.Promote, fx.Repoint, fx.HandOver, fx.SayHello, fx.KillClients)
+    ),
+    *(f"after the event {kind.__name__}" for kind in (LeaderElected, PromotionSeen)),
+)
+"""Where a process may be made to die (core.md 20, the end)."""
+
+
+@define(eq=False)
+class Trap:
+    """The process dies when it has come to `point` as often as ``left`` says."""
+
+    point: str
+    left: int
+
+
+class SimSentinel:
+    """One sentinel process: an engine, its disk, its connections."""
+
+    def __init__(self, cluster: Cluster, name: str, address: Address, snapshot: Snapshot) -> None:
+        self.cluster = cluster
+        self.world = cluster.world
+        self.network = cluster.network
+        self.name = name
+        self.address = address
+        self.disk = snapshot
+        self.own_id = snapshot.my_id
+        """Its identity when no operator has copied another one's file."""
+        self.disk_fails = False
+        self.save_ms = (1, 4)
+        self.up = False
+        self.host_up = True
+        self.frozen = False
+        self.life = 0
+        self.wall_offset_ms = 0
+        self.clock_ppm = 0
+        """How much faster than the world its clocks run, in parts per million."""
+        self.trap: Trap | None = None
+        self.wires: dict[int, Wire] = {}
+        """Connections that others made to us."""
+        self.links: dict[tuple[LinkId, Channel], Wire] = {}
+        """Connections of our own."""
+        self.answers: dict[int, Callable[[Any], None]] = {}
+        self.requests = 0
+        self.stalled: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        self.engine: Engine
+        self.beat_at_ms = 0
+        self.pongs: dict[LinkId, int] = {}
+        """When (on its own clock) an acceptable PONG was last heard, by link; for the checkers."""
+        self.voices: dict[tuple[str, Address], dict[RunId, int]] = {}
+        """When a peer last said that a master is down, for the checkers too."""
+        self._started_at_ms = 0
+        self._saving = False
+        self._to_save: tuple[int, Snapshot, bool] | None = None
+        self._lazy_until_ms: int | None = None
+
+    # ------------------------------------------------------------ clocks
+
+    def clock_ms(self) -> int:
+        """Its monotonic clock: starts anywhere with each life, and drifts."""
+        if not self.clock_ppm:
+            return self.world.now_ms
+        past_ms = self.world.now_ms - self._started_at_ms
+        return self.world.now_ms + past_ms * self.clock_ppm // 1_000_000
+
+    def _world_ms(self, clock_ms: int) -> int:
+        left_ms = clock_ms - self.clock_ms()
+        if self.clock_ppm:
+            left_ms = left_ms * 1_000_000 // (1_000_000 + self.clock_ppm) + 1
+        return self.world.now_ms + max(left_ms, 1)
+
+    # ------------------------------------------------------------ life
+
+    def start(self) -> None:
+        """Begin from what is on disk."""
+        self.up, self.host_up, self.frozen = True, True, False
+        self.life += 1
+        self.links, self.answers, self.stalled, self.pongs, self.voices = {}, {}, [], {}, {}
+        self._saving, self._to_save, self._lazy_until_ms = False, None, None
+        self._started_at_ms = self.world.now_ms
+        self.engine = Engine(WorldDice(self.world.random), self.clock_ms())
+        self.cluster.checker.started(self)
+        self._carry_out(self.engine.start(self.disk, self.clock_ms(), own_port=self.address.port))
+        self._plan_beat()
+
+    def crash(self, *, with_host: bool = False) -> None:
+        """Everything that is not on disk is gone."""
+        if not self.up:
+            return
+        self.cluster.checker.ended(self)
+        self.up, self.frozen, self.trap = False, False, None
+        self.host_up = not with_host
+        self.life += 1
+        self.network.die(self, quietly=with_host)
+        for wire in self.links.values():
+            self.network.close(wire)
+        self.links, self.answers, self.stalled = {}, {}, []
+
+    def freeze(self, length_ms: int | None) -> None:
+        """SIGSTOP, and SIGCONT after `length_ms` if given."""
+        if not self.up or self.frozen:
+            return
+        self.frozen = True
+        if length_ms is not None:
+            self.world.after(length_ms, self.thaw, self.life)
+
+    def thaw(self, life: int | None = None) -> None:
+        """SIGCONT: what waited comes at once, before or after the timers."""
+        if not self.up or not self.frozen or life not in (None, self.life):
+            return
+        self.frozen = False
+        waiting, self.stalled = self.stalled, []
+        if self.world.random.random() < 0.5:
+            self._beat(self.life, self.beat_at_ms)
+        for action, arguments in waiting:
+            action(*arguments)  # each of them asks whether we are still up
+        if self.up:
+            self._beat(self.life, self.beat_at_ms)
+
+    def _reach(self, point: str) -> bool:
+        """Come to a point where the process may die; whether it did."""
+        trap = self.trap
+        if trap is None or trap.point != point:
+            return False
+        trap.left -= 1
+        if trap.left > 0:
+            return False
+        self.cluster.seen[f"crash {point}"] += 1
+        self.crash()
+        self.cluster.restart_later(self)
+        return True
+
+    # ------------------------------------------------------------ inputs
+
+    def feed(self, heard: i.Input) -> None:
+        """One input, now."""
+        if not self.up:
+            return
+        if self.frozen:
+            self.stalled.append((self.feed, (heard,)))
+            return
+        if type(heard) is i.PingAnswered and heard.text.startswith(("PONG", "LOADING", "MASTERDOWN")):
+            self.pongs[heard.link] = self.clock_ms()
+        elif type(heard) is i.OpinionHeard and heard.down is not None:
+            voices = self.voices.setdefault((heard.master, heard.address), {})
+            if heard.down:
+                voices[heard.peer.run_id] = self.clock_ms()
+            else:
+                voices.pop(heard.peer.run_id, None)
+        life = self.life
+        outcome = self.engine.feed(heard, self.clock_ms())
+        if outcome is NOTHING:
+            return
+        self._carry_out(outcome)
+        if life == self.life and self._world_ms(self.engine.next_due_ms()) < self.beat_at_ms:
+            self._plan_beat()
+
+    def ask(self, make: Callable[[int], i.Request], on_answer: Callable[[Any], None] = lambda answer: None) -> None:
+        """A request of a client."""
+        self.requests += 1
+        self.answers[self.requests] = on_answer
+        self.feed(make(self.requests))
+
+    def _plan_beat(self) -> None:
+        self.beat_at_ms = max(self._world_ms(self.engine.next_due_ms()), self.world.now_ms + 1)
+        self.world.at(self.beat_at_ms, self._beat, self.life, self.beat_at_ms)
+
+    def _beat(self, life: int, due_ms: int) -> None:
+        if life != self.life or due_ms != self.beat_at_ms or not self.up or self.frozen:
+            return
+        self.beat_at_ms = self.world.now_ms  # nothing is planned while feeding
+        self.feed(i.TimePassed(self.clock_ms() + self.wall_offset_ms))
+        if life == self.life and self.beat_at_ms <= self.world.now_ms:
+            self._plan_beat()
+
+    # ------------------------------------------------------------ what the network says
+
+    def opened(self, wire: Wire) -> None:
+        """A connection of ours is established."""
+        self._unless_gone(wire, i.LinkOpened(wire.link, wire.channel, self.address.host))
+
+    def lost(self, wire: Wire, reason: str) -> None:
+        """A connection of ours failed or was reset."""
+        if self.links.get((wire.link, wire.channel)) is wire:
+            del self.links[wire.link, wire.channel]
+            self.feed(i.LinkLost(wire.link, wire.channel, reason))
+
+    def _unless_gone(self, wire: Wire, heard: i.Input) -> None:
+        if self.links.get((wire.link, wire.channel)) is wire:
+            self.feed(heard)
+
+    def hear(self, wire: Wire, item: Any) -> None:
+        """Something came back over a connection of ours."""
+        if self.frozen:
+            self.stalled.append((self.hear, (wire, item)))
+            return
+        if not self.up or self.links.get((wire.link, wire.channel)) is not wire:
+            return
+        if type(item) is Published:
+            self.feed(i.PubSubHeard(wire.link))  # type: ignore[arg-type]
+            self.feed(i.HelloHeard(item.hello))
+        else:
+            self.feed(item)
+
+    def take(self, wire: Wire, item: Any) -> Fate:
+        """Another sentinel says something; replies keep their order even when one of them must wait for the disk."""
+        slot: list[Any] = []
+        wire.slots.append(slot)
+        kind = type(item)
+        if kind is fx.SendPing:
+            slot.append(i.PingAnswered(wire.link, "PONG"))
+        elif kind is fx.SayHello:
+            self.feed(i.HelloHeard(item.hello))
+            slot.append(i.HelloAccepted(wire.link, item.hello.master, True))
+        elif kind is fx.AskPeer:
+            self._take_question(wire, slot, item)
+        self._flush(wire)
+        return Fate.DONE
+
+    def _take_question(self, wire: Wire, slot: list[Any], item: fx.AskPeer) -> None:
+        life = self.life
+        in_tilt = self.engine.state.tilt_since_ms is not None
+
+        def answered(answer: fx.AnswerOpinion) -> None:
+            assert isinstance(wire.link, PeerLink)
+            self.cluster.checker.opinion_sent(self, item, answer, in_tilt=in_tilt)
+            slot.append(
+                i.OpinionHeard(
+                    wire.link, item.master, item.address, item.epoch, answer.down, answer.leader, answer.leader_epoch
+                )
+            )
+            if life == self.life and self.up:
+                self._flush(wire)
+
+        host, port = item.address.host, item.address.port
+        self.ask(lambda n: i.OpinionAsked(n, host, port, item.epoch, item.candidate), answered)
+
+    def _flush(self, wire: Wire) -> None:
+        while wire.slots and wire.slots[0]:
+            self.network.send(wire, wire.slots.popleft()[0], back=True)
+
+    # ------------------------------------------------------------ effects
+
+    def _carry_out(self, outcome: Outcome) -> None:
+        life = self.life
+        if outcome.events:
+            self.cluster.hear_events(self, outcome.events)
+            if self.trap is not None:
+                for event in outcome.events:
+                    if self._reach(f"after the event {type(event).__name__}"):
+                        return
+        for effect in outcome.effects:
+            kind = type(effect)
+            if self.trap is not None and self._reach(f"before {kind.__name__}"):
+                return
+            self.cluster.checker.effect(self, effect)
+            EFFECTS[kind](self, effect)
+            if life != self.life:
+                return
+            if self.trap is not None and self._reach(f"after {kind.__name__}"):
+                return
+
+    def _open(self, effect: fx.OpenLink) -> None:
+        key = effect.link, effect.channel
+        old = self.links.get(key)
+        if old is not None:
+            self.network.close(old)
+        self.links[key] = self.network.dial(self, effect.link, effect.channel, effect.address)
+
+    def _close(self, effect: fx.CloseLink) -> None:
+        for channel in Channel:
+            if effect.channel in (None, channel):
+                wire = self.links.pop((effect.link, channel), None)
+                if wire is not None:
+                    self.network.close(wire)
+
+    def _say(self, link: LinkId, item: Any) -> None:
+        wire = self.links.get((link, Channel.COMMAND))
+        if wire is not None and wire.open:
+            self.network.send(wire, item)
+
+    def _send(self, effect: Any) -> None:
+        self._say(effect.link, effect)
+
+    def _ask_peer(self, effect: fx.AskPeer) -> None:
+        self._say(effect.peer, effect)
+
+    def _hello(self, effect: fx.SayHello) -> None:
+        if not effect.hello.host:
+            effect = attrs.evolve(effect, hello=attrs.evolve(effect.hello, host=self.address.host))
+        self._say(effect.link, effect)
+
+    def _send_and_poll(self, effect: fx.Promote | fx.Repoint) -> None:
+        self._say(effect.link, effect)
+        self._say(effect.link, fx.PollInfo(effect.link))
+
+    def _answer(self, effect: fx.Answer | fx.AnswerOpinion) -> None:
+        on_answer = self.answers.pop(effect.request, None)
+        if on_answer is not None:
+            on_answer(effect)
+
+    def _nothing(self, effect: fx.Effect) -> None:
+        """Told to nobody here."""
+
+    def _exit(self, effect: fx.Crash) -> None:
+        self.cluster.seen["SIMULATE-FAILURE"] += 1
+        self.crash()
+        self.cluster.restart_later(self)
+
+    # ------------------------------------------------------------ the disk
+
+    def _save(self, effect: fx.SaveConfig) -> None:
+        """One write at a time; what is asked for meanwhile is joined into the next."""
+        urgent = effect.urgent or (self._to_save is not None and self._to_save[2])
+        self._to_save = (effect.version, self.engine.snapshot(), urgent)
+        self._next_save()
+
+    def _next_save(self) -> None:
+        if self._saving or self._to_save is None:
+            return
+        version, snapshot, urgent = self._to_save
+        if not urgent:
+            if self._lazy_until_ms is None:
+                self._lazy_until_ms = self.world.now_ms + LAZY_SAVE_MS
+                self.world.after(LAZY_SAVE_MS, self._company_came, self.life)
+            if self.world.now_ms < self._lazy_until_ms:
+                return
+        self._lazy_until_ms = None
+        self._to_save = None
+        if self._reach(SAVE_BEGINS):
+            return
+        self._saving = True
+        length_ms = self.world.random.randint(*self.save_ms)
+        self.world.after(length_ms, self._saved, self.life, version, snapshot)
+
+    def _company_came(self, life: int) -> None:
+        if life == self.life and self._lazy_until_ms is not None:
+            if self.world.now_ms >= self._lazy_until_ms:
+                self._next_save()
+
+    def _saved(self, life: int, version: int, snapshot: Snapshot) -> None:
+        if life != self.life:
+            return
+        if self.frozen:
+            self.stalled.append((self._saved, (life, version, snapshot)))
+            return
+        if self._reach(SAVE_HALF):  # a rename is whole or not at all
+            return
+        self._saving = False
+        if self.disk_fails:
+            self.feed(i.ConfigSaveFailed(version, "No space left on device"))
+        else:
+            self.disk = snapshot
+            if self._reach(SAVE_DONE):
+                return
+            self.feed(i.ConfigSaved(version))
+        if life == self.life:
+            self._next_save()
+
+
+EFFECTS: dict[type[fx.Effect], Callable[[SimSentinel, Any], None]] = {
+    fx.OpenLink: SimSentinel._open,
+    fx.CloseLink: SimSentinel._close,
+    fx.SendPing: SimSentinel._send,
+    fx.PollInfo: SimSentinel._send,
+    fx.KillScript: SimSentinel._send,
+    fx.ResolveName: SimSentinel._nothing,
+    fx.SaveConfig: SimSentinel._save,
+    fx.SayHello: SimSentinel._hello,
+    fx.AskPeer: SimSentinel._ask_peer,
+    fx.Promote: SimSentinel._send_and_poll,
+    fx.Repoint: SimSentinel._send_and_poll,
+    fx.HandOver: SimSentinel._send,
+    fx.KillClients: SimSentinel._send,
+    fx.Announce: SimSentinel._nothing,
+    fx.RunReconfigScript: SimSentinel._nothing,
+    fx.Answer: SimSentinel._answer,
+    fx.AnswerOpinion: SimSentinel._answer,
+    fx.Crash: SimSentinel._exit,
+}

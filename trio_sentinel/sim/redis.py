@@ -1,0 +1,344 @@
+"""A server as a sentinel sees it: role, replication and INFO with its lag, without bytes.
+
+The data are a family tree: each promotion begins a branch, and a server has, of each branch, a beginning of some
+length. So it can be said of every acknowledged write which server has it, for a few numbers each.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+from attrs import Factory, define, field, frozen
+
+from trio_sentinel.model import effects as fx
+from trio_sentinel.model import inputs as i
+from trio_sentinel.model.values import Address, Channel, Hello, InfoReading, Role, ServerLink
+from trio_sentinel.sim.network import Fate, Network, Wire
+from trio_sentinel.sim.world import World
+
+SYNC_MS = (3, 40)
+"""How long a replica takes from SLAVEOF to a link that is up."""
+CRON_MS = 1000
+HANDOVER_STEP_MS = 5
+
+
+class Mood(enum.Enum):
+    """What keeps a running server from answering as usual."""
+
+    WELL = "PONG"
+    LOADING = "LOADING Redis is loading the dataset in memory"
+    BUSY = "BUSY Redis is busy running a script."
+    STALE = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
+    LOCKED = "NOAUTH Authentication required."
+
+
+@frozen
+class Published:
+    """A hello on its way from a server to a subscriber."""
+
+    hello: Hello
+
+
+@frozen
+class Write:
+    """One acknowledged write."""
+
+    at_ms: int
+    branch: int
+    offset: int
+
+
+@define(eq=False, kw_only=True)
+class FakeServer:
+    """One data server. ``frozen`` is SIGSTOP: connections stay, nothing is answered."""
+
+    world: World
+    network: Network
+    address: Address
+    run_id: str
+    master: Address | None = None
+    up: bool = True
+    host_up: bool = True
+    frozen: bool = False
+    life: int = 1
+    wires: dict[int, Wire] = Factory(dict)
+    mood: Mood = Mood.WELL
+    priority: int = 100
+    offset: int = 1
+    branch: int = 0
+    lineage: dict[int, int] = Factory(dict)
+    """Of each earlier branch, how much of it this server has."""
+    link_up: bool = True
+    synced_with: int = 0
+    """The life of the master that the link leads to."""
+    link_lost_at_ms: int = 0
+    master_seen_at_ms: int = 0
+    repl_timeout_ms: int = 10_000
+    info_lag_ms: int = 0
+    paused_until_ms: int = 0
+    handing_over: bool = False
+    handover_until_ms: int = 0
+    touched_at_ms: int = 0
+    """When a fault or an order of an operator last touched it."""
+    history: list[tuple[int, Address | None]] = Factory(list)
+    _shown: tuple[int, tuple[Address, ...], int] = (-1, (), 0)
+    _branches: list[int] = field(factory=lambda: [0], alias="branches")
+
+    @property
+    def role(self) -> Role:
+        """What INFO says."""
+        return Role.MASTER if self.master is None else Role.REPLICA
+
+    @property
+    def paused(self) -> bool:
+        """Whether writes, and PUBLISH with them, are held back."""
+        return self.world.now_ms < self.paused_until_ms
+
+    @property
+    def writable(self) -> bool:
+        """Whether a client that reaches it can write now."""
+        return self.up and not self.frozen and self.master is None and self.mood is Mood.WELL and not self.paused
+
+    # ------------------------------------------------------------ what sentinels say
+
+    def take(self, wire: Wire, item: Any) -> Fate:
+        """Carry out one command; the reply goes back over the same connection."""
+        link = wire.link
+        kind = type(item)
+        if kind is fx.SendPing:
+            self.network.send(wire, i.PingAnswered(link, self.mood.value), back=True)
+        elif kind is fx.PollInfo:
+            assert isinstance(link, ServerLink)
+            silent = self.mood in (Mood.BUSY, Mood.LOCKED)
+            self.network.send(wire, i.InfoHeard(link, None if silent else self.info(), b""), back=True)
+        elif kind is fx.SayHello:
+            if self.paused:
+                return Fate.BLOCKED
+            refused = self.mood in (Mood.BUSY, Mood.LOCKED)
+            if not refused:
+                self._publish(item.hello)
+            self.network.send(wire, i.HelloAccepted(link, item.hello.master, not refused), back=True)
+        elif kind is fx.KillScript:
+            self.mood = Mood.WELL if self.mood is Mood.BUSY else self.mood
+        elif self.mood in (Mood.WELL, Mood.STALE):
+            self._obey(wire, item)
+        return Fate.DONE
+
+    def _publish(self, hello: Hello) -> None:
+        published = Published(hello)
+        for wire in self.wires.values():
+            if wire.channel is Channel.PUBSUB and wire.open:
+                self.network.send(wire, published, back=True)
+
+    def _obey(self, wire: Wire, item: Any) -> None:
+        """A transaction (core.md 14). While a FAILOVER runs, SLAVEOF is refused unless it was aborted first."""
+        if isinstance(item, fx.HandOver):
+            self.hand_over(Address(item.host, item.port), item.timeout_ms)
+            return
+        if isinstance(item, fx.Repoint) and item.abort_handover:
+            self.end_handover()
+        if isinstance(item, fx.Promote | fx.Repoint):
+            if self.handing_over:
+                return
+            self.follow(Address(item.host, item.port) if isinstance(item, fx.Repoint) else None)
+        else:
+            self.paused_until_ms = 0
+        self.kill_clients(spared=wire)
+
+    def kill_clients(self, spared: Wire | None) -> None:
+        """CLIENT KILL TYPE normal and pubsub: everybody but the one that says so."""
+        for wire in list(self.wires.values()):
+            if wire is not spared:
+                self.network.hang_up(wire)
+
+    # ------------------------------------------------------------ replication
+
+    def _master_server(self) -> FakeServer | None:
+        other = None if self.master is None else self.network.processes.get(self.master)
+        return other if isinstance(other, FakeServer) else None
+
+    def _hears_master(self) -> bool:
+        master = self._master_server()
+        if master is None or not (master.up and master.host_up) or master.frozen:
+            return False
+        reach, here, there = self.network.reaches, self.address.host, master.address.host
+        return reach(here, there) and reach(there, here)
+
+    def follow(self, master: Address | None) -> None:
+        """SLAVEOF, or SLAVEOF NO ONE for None."""
+        if master == self.master:
+            return
+        if master is None:
+            self.lineage[self.branch] = self.offset
+            self._branches[0] += 1
+            self.branch = self._branches[0]
+        self.master = master
+        self.history.append((self.world.now_ms, master))
+        self.link_up = False
+        self.link_lost_at_ms = self.world.now_ms
+        self.plan_sync()
+
+    def plan_sync(self) -> None:
+        """Try to get the replication link up."""
+        if self.master is not None:
+            self.world.after(self.world.random.randint(*SYNC_MS), self._sync, self.master, self.life)
+
+    def _sync(self, wanted: Address, life: int) -> None:
+        if self.master != wanted or not self.up or life != self.life or self.link_up or self.frozen:
+            return
+        master = self._master_server()
+        if master is None or not self._hears_master() or master.mood is Mood.LOADING or master is self:
+            return  # the cron tries again
+        if master.master is not None and not master.link_up:
+            return  # -NOMASTERLINK
+        self.link_up = True
+        self.synced_with = master.life
+        self.master_seen_at_ms = self.world.now_ms
+        self._copy(master)
+
+    def _copy(self, master: FakeServer) -> None:
+        self.branch, self.offset = master.branch, master.offset
+        self.lineage = dict(master.lineage)
+
+    def cron(self, life: int) -> None:
+        """Once a second: replication goes on, times out, or is tried again."""
+        if life != self.life or not self.up:
+            return
+        self.world.after(CRON_MS, self.cron, life)
+        if self.master is None or self.frozen:
+            return
+        master = self._master_server()
+        if not self.link_up:
+            self.plan_sync()
+        elif master is not None and self._hears_master():
+            if master.life != self.synced_with:
+                self.lose_link()
+            else:
+                self.master_seen_at_ms = self.world.now_ms
+                self._copy(master)
+        elif self.world.now_ms - self.master_seen_at_ms > self.repl_timeout_ms:
+            self.lose_link()
+
+    def lose_link(self) -> None:
+        """The replication link broke."""
+        self.link_up, self.link_lost_at_ms = False, self.world.now_ms
+
+    def write(self) -> Write | None:
+        """A client writes; None when it is not possible. Replicas get it now or with the next write."""
+        if not self.writable:
+            return None
+        self.offset += 1
+        for replica in self.replicas():
+            if replica.link_up and replica.synced_with == self.life and not replica.frozen and replica._hears_master():
+                if replica.branch == self.branch:
+                    late = int(self.world.random.random() * 2)
+                    replica.offset = max(replica.offset, self.offset - late)
+        return Write(self.world.now_ms, self.branch, self.offset)
+
+    def has(self, write: Write) -> bool:
+        """Whether this server has the data of `write`."""
+        known = self.offset if write.branch == self.branch else self.lineage.get(write.branch, -1)
+        return known >= write.offset
+
+    def replicas(self) -> list[FakeServer]:
+        """The running servers that follow this one, in the order of their making."""
+        return [
+            other
+            for other in self.network.processes.values()
+            if isinstance(other, FakeServer) and other.master == self.address and other.up
+        ]
+
+    # ------------------------------------------------------------ FAILOVER
+
+    def hand_over(self, to: Address, timeout_ms: int) -> None:
+        """FAILOVER TO: pause, let the replica catch up, exchange the roles."""
+        replica = self.network.processes.get(to)
+        if self.master is not None or self.handing_over or not isinstance(replica, FakeServer):
+            return
+        if replica.master != self.address or not replica.link_up or not replica.up:
+            return
+        self.handing_over = True
+        self.handover_until_ms = self.paused_until_ms = self.world.now_ms + timeout_ms
+        self.world.after(HANDOVER_STEP_MS, self._hand_over_step, replica, self.life)
+
+    def _hand_over_step(self, replica: FakeServer, life: int) -> None:
+        if not self.handing_over or life != self.life or not self.up:
+            return
+        if self.frozen or replica.frozen or not replica.up or not replica.link_up or not replica._hears_master():
+            if self.world.now_ms >= self.handover_until_ms:
+                self.end_handover()
+            else:
+                self.world.after(50, self._hand_over_step, replica, life)
+            return
+        self.end_handover()
+        replica._copy(self)
+        replica.follow(None)
+        self.follow(replica.address)
+
+    def end_handover(self) -> None:
+        """FAILOVER ABORT, its end or its timeout."""
+        if self.handing_over:
+            self.handing_over = False
+            self.paused_until_ms = 0
+
+    # ------------------------------------------------------------ life
+
+    def kill(self, *, with_host: bool = False) -> None:
+        """SIGKILL, or the power fails."""
+        self.up = False
+        self.host_up = not with_host
+        self.frozen = False
+        self.touched_at_ms = self.world.now_ms
+        self.network.die(self, quietly=with_host)
+        for other in self.replicas():
+            if other.link_up and not with_host and other._reaches_me(self):
+                other.lose_link()
+
+    def _reaches_me(self, other: FakeServer) -> bool:
+        return self.network.reaches(other.address.host, self.address.host)
+
+    def restart(self, run_id: str, *, empty: bool = False, loading_ms: int = 0) -> None:
+        """Back after a crash, with the role it had (CONFIG REWRITE), with or without its data."""
+        self.up, self.host_up, self.frozen, self.run_id = True, True, False, run_id
+        self.life += 1
+        self.mood = Mood.LOADING if loading_ms else Mood.WELL
+        self.touched_at_ms = self.world.now_ms
+        if empty:
+            self.lineage, self.offset = {}, 0
+            self._branches[0] += 1
+            self.branch = self._branches[0]
+        self.lose_link()
+        self.handing_over, self.paused_until_ms = False, 0
+        if loading_ms:
+            self.world.after(loading_ms, self._loaded, self.life)
+        self.world.after(1 + self.world.random.randrange(CRON_MS), self.cron, self.life)
+        self.plan_sync()
+
+    def _loaded(self, life: int) -> None:
+        if life == self.life and self.mood is Mood.LOADING:
+            self.mood = Mood.WELL
+
+    # ------------------------------------------------------------ INFO
+
+    def info(self) -> InfoReading:
+        """What INFO reads now; the list of replicas and the offset lag behind as they do."""
+        now_ms = self.world.now_ms
+        if self._shown[0] < 0 or now_ms - self._shown[0] >= self.info_lag_ms:
+            linked = tuple(other.address for other in self.replicas() if other.link_up)
+            self._shown = (now_ms, linked, self.offset)
+        following = self.master is not None
+        down_ms = 0 if self.link_up or not following else now_ms - self.link_lost_at_ms
+        return InfoReading(
+            run_id=self.run_id,
+            role=Role.REPLICA if following else Role.MASTER,
+            replicas=self._shown[1],
+            master_host=None if self.master is None else self.master.host,
+            master_port=None if self.master is None else self.master.port,
+            master_link_up=self.link_up if following else None,
+            master_link_down_ms=down_ms // 1000 * 1000,
+            priority=self.priority,
+            repl_offset=self._shown[2],
+            announced=True,
+            failover_state="failover-in-progress" if self.handing_over else "no-failover",
+        )

@@ -1,0 +1,258 @@
+"""One run: a deployment, a phase of harm, a phase of peace, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+
+from attrs import Factory, define
+
+from trio_sentinel.errors import InvariantViolation
+from trio_sentinel.model import events as e
+from trio_sentinel.model.settings import MasterSettings
+from trio_sentinel.model.values import Address
+from trio_sentinel.sim.checkers import Broken, require
+from trio_sentinel.sim.cluster import Cluster, SimSentinel, Told
+from trio_sentinel.sim.harm import Harm, make_peace
+from trio_sentinel.sim.options import Options, draw
+from trio_sentinel.sim.world import World
+
+WARM_UP_MS = 3000
+LOOK_EVERY_MS = 1000
+CALM_MS = 25_000
+"""After everything has come to rest, it must stay so for this long."""
+EXAM_STEP_MS = 100
+LATE_ANSWER_MS = 10_000
+"""Nothing takes so long in peace."""
+MAX_WAITING = 20_000
+"""More planned deeds than this are a backlog that grows (property 32)."""
+
+
+@define(eq=False, kw_only=True)
+class Report:
+    """What one seed led to. ``broken`` is None when every property held."""
+
+    options: Options
+    broken: str | None = None
+    event_hash: str = ""
+    virtual_ms: int = 0
+    events: int = 0
+    steps: int = 0
+    rest_ms: int | None = None
+    """How long after the beginning of peace everything was in order."""
+    exam_ms: int | None = None
+    """How long after the death of every master, at the end of peace, all sentinels had another one."""
+    seen: Counter[str] = Factory(Counter)
+    acknowledged: int = 0
+    lost: int = 0
+    longest_gap_ms: int = 0
+    false_failovers: int = 0
+    failovers: int = 0
+    told: list[Told] = Factory(list)
+    notes: list[tuple[int, str]] = Factory(list)
+
+    @property
+    def line(self) -> str:
+        """One line for the soak."""
+        verdict = self.broken or "ok"
+        return (
+            f"seed {self.options.seed}: {verdict} | {self.virtual_ms // 1000} s, {self.events} events, "
+            f"{self.failovers} failovers ({self.false_failovers} false), "
+            f"{self.lost} of {self.acknowledged} writes lost, "
+            f"rest after {self.rest_ms} ms, last failover in {self.exam_ms} ms, hash {self.event_hash}"
+        )
+
+
+def build(options: Options) -> Cluster:
+    """The deployment of `options`, running, nothing wrong yet."""
+    cluster = Cluster(World(options.seed), options.latency_ms)
+    masters: dict[str, Address] = {}
+    for n in range(options.masters):
+        name = "mymaster" if n == 0 else f"master{n + 1}"
+        first = cluster.add_server(f"10.{n}.0.1", home=name)
+        masters[name] = first.address
+        for k in range(options.replicas):
+            cluster.add_server(f"10.{n}.0.{k + 2}", first.address, home=name)
+    settings = MasterSettings(
+        quorum=options.quorum,
+        down_after_ms=options.down_after_ms,
+        failover_timeout_ms=options.failover_timeout_ms,
+        parallel_syncs=options.parallel_syncs,
+    )
+    for n in range(options.sentinels):
+        sentinel = cluster.add_sentinel(f"10.9.1.{n + 1}", masters, settings)
+        sentinel.save_ms = options.save_ms
+        sentinel.clock_ppm = options.clock_ppm[n] if n < len(options.clock_ppm) else 0
+    for server in cluster.servers.values():
+        server.repl_timeout_ms = options.repl_timeout_ms
+    if options.write_ms:
+        for n, name in enumerate(masters):
+            cluster.add_writer(name, options.write_ms, f"10.9.9.{n + 1}")
+    return cluster
+
+
+def peace_bound_ms(options: Options) -> int:
+    """Within this much peace everything must be in order (properties 29 to 31): TILT ends, a wrong role is noticed,
+    three attempts may be needed, strays are brought back, and one more round for what was hidden behind another."""
+    tilt_ms = 35_000
+    noticed_ms = options.down_after_ms + 20_000
+    attempts_ms = 3 * (2 * options.failover_timeout_ms + 12_000)
+    strays_ms = options.failover_timeout_ms + 30_000
+    return tilt_ms + 2 * (noticed_ms + attempts_ms + strays_ms)
+
+
+def run(seed: int) -> Report:
+    """Run the options of a seed."""
+    return run_options(draw(seed))
+
+
+def run_options(options: Options) -> Report:
+    """Run one deployment through harm and peace."""
+    report = Report(options=options)
+    cluster = build(options)
+    try:
+        cluster.world.run_for(WARM_UP_MS)
+        Harm(cluster, options).begin()
+        cluster.world.run_for(options.harm_ms)
+        make_peace(cluster, options)
+        report.rest_ms = _await_rest(cluster, options)
+        for sentinel in cluster.each_up():
+            require_no_lost_answers(sentinel)
+        if report.rest_ms is not None:
+            report.exam_ms = _exam(cluster, options)
+        for sentinel in cluster.each_up():
+            cluster.checker.ended(sentinel)
+    except (Broken, InvariantViolation, AssertionError, KeyError) as error:
+        report.broken = f"{type(error).__name__}: {error}" if not isinstance(error, Broken) else str(error)
+        cluster.note(report.broken)
+    _fill(report, cluster)
+    return report
+
+
+def _await_rest(cluster: Cluster, options: Options) -> int | None:
+    """Wait until nothing is wrong any more, and a while longer; None for a dead end."""
+    began_ms = cluster.world.now_ms
+    limit_ms = began_ms + peace_bound_ms(options)
+    while True:
+        wrong = what_is_wrong(cluster)
+        if wrong is None:
+            rest_ms = cluster.world.now_ms - began_ms
+            told = len(cluster.told)
+            cluster.world.run_for(CALM_MS)
+            wrong = what_is_wrong(cluster)
+            restless = [t for t in cluster.told[told:] if isinstance(t.event, e.FailoverStarted | e.MasterSwitched)]
+            if wrong is None and not restless:
+                return rest_ms
+        if cluster.world.now_ms >= limit_ms:
+            if wrong is not None and any(is_dead_end(cluster, name) for name in cluster.settings):
+                cluster.seen["dead end: nobody eligible"] += 1
+                return None
+            raise Broken(*(wrong or (29, "there is no rest: a failover in a healthy deployment")))
+        cluster.world.run_for(LOOK_EVERY_MS)
+        if cluster.world.waiting > MAX_WAITING:
+            raise Broken(32, f"{cluster.world.waiting} deeds are waiting")
+
+
+def what_is_wrong(cluster: Cluster) -> tuple[int, str] | None:
+    """The first thing that peace must have put right, with the number of the property; None when all is well."""
+    for name in cluster.settings:
+        views: set[tuple[int, Address]] = set()
+        for sentinel in cluster.sentinels.values():
+            master = sentinel.engine.state.masters[name]
+            if master.failover is not None:
+                return 29, f"{sentinel.name}: a failover of {name} is open"
+            if master.s_down or master.o_down:
+                return 29, f"{sentinel.name}: {name} is down"
+            views.add((master.config_epoch, master.address))
+        if len(views) > 1:
+            return 30, f"{name} is {' or '.join(f'{address} ({epoch})' for epoch, address in sorted(views))}"
+        ((_, agreed),) = views
+        known = {a for s in cluster.sentinels.values() for a in s.engine.state.masters[name].replicas}
+        for address, home in cluster.homes.items():
+            server = cluster.servers[address]
+            if address == agreed:
+                if server.master is not None:
+                    return 31, f"{name} is {address}, which follows {server.master}"
+            elif home == name and address in known and (server.master != agreed or not server.link_up):
+                return 31, f"{address} follows {server.master}, not {agreed}"
+    return None
+
+
+def _exam(cluster: Cluster, options: Options) -> int:
+    """Property 29 once more: whatever happened, the deployment can still fail over. Every master dies; all sentinels
+    must name another one, that takes writes, before two attempts are over (the first may wait for an old vote)."""
+    while any(sentinel.engine.state.tilt_since_ms is not None for sentinel in cluster.sentinels.values()):
+        cluster.world.run_for(LOOK_EVERY_MS)
+    began_ms = cluster.world.now_ms
+    dead: dict[str, Address] = {}
+    for name in cluster.settings:
+        views = [sentinel.engine.state.masters[name] for sentinel in cluster.sentinels.values()]
+        if all(view.replicas for view in views):
+            dead[name] = views[0].address
+            cluster.note(f"exam: {name} at {views[0].address} dies")
+            cluster.servers[views[0].address].kill(with_host=cluster.world.random.random() < 0.5)
+    limit_ms = began_ms + options.down_after_ms + 2 * (2 * options.failover_timeout_ms + 12_000) + 5000
+    while True:
+        cluster.world.run_for(EXAM_STEP_MS)
+        waiting = [name for name, address in dead.items() if not _is_replaced(cluster, name, address)]
+        if not waiting:
+            return cluster.world.now_ms - began_ms
+        if cluster.world.now_ms >= limit_ms:
+            raise Broken(29, f"no failover of {waiting[0]} after {cluster.world.now_ms - began_ms} ms")
+
+
+def _is_replaced(cluster: Cluster, name: str, dead: Address) -> bool:
+    addresses = {sentinel.engine.state.masters[name].current_address for sentinel in cluster.sentinels.values()}
+    (address, *others) = addresses
+    return not others and address != dead and cluster.servers[address].writable
+
+
+def require_no_lost_answers(sentinel: SimSentinel) -> None:
+    """Property 32, its other side: nobody waits for an answer that cannot come, and asks no more because of it."""
+    senses, late_ms = sentinel.engine.senses, sentinel.clock_ms() - LATE_ANSWER_MS
+    for (name, address), sense in senses.servers.items():
+        for what, waits, since_ms in (
+            ("INFO", sense.info_in_flight, sense.info_sent_at_ms),
+            ("a hello", sense.hello_in_flight, sense.hello_sent_at_ms),
+        ):
+            lost = sense.command.open and waits and since_ms is not None and since_ms < late_ms
+            require(not lost, 32, f"{sentinel.name} waits for ever for {what} of {name} at {address}")
+    for (name, run_id), opinion in senses.opinions.items():
+        for what, waits, since_ms in (
+            ("an opinion", opinion.ask_in_flight, opinion.asked_at_ms),
+            ("a hello", opinion.hello_in_flight, opinion.hello_sent_at_ms),
+        ):
+            lost = senses.peers[run_id].command.open and waits and since_ms is not None and since_ms < late_ms
+            require(not lost, 32, f"{sentinel.name} waits for ever for {what} about {name} of {run_id}")
+
+
+def is_dead_end(cluster: Cluster, name: str) -> bool:
+    """Whether nobody may be promoted, by the filter that stock has too (core.md 11.3, number 6): every server was cut
+    off from its master for too long before the master was called down. An operator must choose then."""
+    down = [s for s in cluster.sentinels.values() if s.engine.state.masters[name].s_down]
+    for sentinel in down:
+        master = sentinel.engine.state.masters[name]
+        limit_ms = 10 * master.settings.down_after_ms
+        for address in master.replicas:
+            sense = sentinel.engine.senses.servers[name, address]
+            if sense.master_link_down_ms <= limit_ms:
+                return False
+    return bool(down)
+
+
+def _fill(report: Report, cluster: Cluster) -> None:
+    digest = hashlib.blake2b(cluster.checker.hash.digest(), digest_size=16)
+    for address, server in cluster.servers.items():
+        digest.update(f"{address} {server.master} {server.offset} {server.branch}\n".encode())
+    report.event_hash = digest.hexdigest()
+    report.virtual_ms = cluster.world.now_ms - 1_000_000
+    report.events, report.steps = len(cluster.told), cluster.world.steps
+    report.seen, report.told, report.notes = cluster.seen, cluster.told, cluster.notes
+    report.failovers, report.false_failovers = cluster.switches(), cluster.false_failovers
+    for name, writer in cluster.writers.items():
+        report.acknowledged += len(writer.writes)
+        report.longest_gap_ms = max(report.longest_gap_ms, writer.longest_gap_ms)
+        agreed = next(iter(cluster.sentinels.values())).engine.state.masters.get(name)
+        holder = None if agreed is None else cluster.servers.get(agreed.address)
+        if holder is not None:
+            report.lost += sum(1 for write in writer.writes if not holder.has(write))

@@ -1,0 +1,123 @@
+"""Many seeds in several processes: progress, one line for each finding, and what was reached."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from multiprocessing.pool import Pool
+from typing import TextIO
+
+from attrs import Factory, define
+
+from trio_sentinel.sim.runs import Report, run
+
+SOMETIMES: tuple[str, ...] = (
+    "TILT",
+    "two candidates in one epoch",
+    "a candidate votes for another",
+    "a forced leader beside another in one epoch",
+    "a switch in TILT",
+    "abort in WaitingForVotes",
+    "abort in SendingPromotion",
+    "abort in WaitingForPromotion",
+    "crash during a save",
+    "crash after a save, before it is known",
+    "crash before AnswerOpinion",
+    "crash before Promote",
+    "crash after Promote",
+    "crash after the event LeaderElected",
+    "crash after the event PromotionSeen",
+    "SIMULATE-FAILURE",
+)
+"""What a long soak must reach, or it proves little."""
+PROGRESS_S = 10.0
+
+
+@define(eq=False)
+class Sum:
+    """What many runs came to."""
+
+    runs: int = 0
+    virtual_ms: int = 0
+    events: int = 0
+    failovers: int = 0
+    false_failovers: int = 0
+    acknowledged: int = 0
+    lost: int = 0
+    findings: list[Report] = Factory(list)
+    seen: Counter[str] = Factory(Counter)
+
+    def add(self, report: Report) -> None:
+        """One more run."""
+        self.runs += 1
+        self.virtual_ms += report.virtual_ms
+        self.events += report.events
+        self.failovers += report.failovers
+        self.false_failovers += report.false_failovers
+        self.acknowledged += report.acknowledged
+        self.lost += report.lost
+        self.seen += report.seen
+        if report.broken is not None:
+            self.findings.append(report)
+
+    def never_seen(self) -> list[str]:
+        """Which of the interesting states were not reached."""
+        return [name for name in SOMETIMES if not self.seen[name]]
+
+
+def _run_quietly(seed: int) -> Report:
+    report = run(seed)
+    report.told, report.notes = [], []
+    return report
+
+
+def soak(seeds: Iterable[int], *, jobs: int = 1, seconds: float | None = None, out: TextIO | None = None) -> Sum:
+    """Run `seeds` until they or the `seconds` are over; findings and progress go to `out`, by default to stdout."""
+    out = sys.stdout if out is None else out
+    total, began_s = Sum(), time.monotonic()
+    told_s = began_s
+    if jobs <= 1:
+        return _gather(map(_run_quietly, seeds), total, began_s, told_s, seconds, out)
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        return _gather(_in_order(pool, seeds, jobs), total, began_s, told_s, seconds, out)
+
+
+def _in_order(pool: Pool, seeds: Iterable[int], jobs: int) -> Iterator[Report]:
+    """Like ``imap``, but never more than a few ahead, so that endless seeds do not fill the queue."""
+    numbers = iter(seeds)
+    ahead = [pool.apply_async(_run_quietly, (seed,)) for seed in itertools.islice(numbers, 4 * jobs)]
+    while ahead:
+        report = ahead.pop(0).get()
+        ahead += [pool.apply_async(_run_quietly, (seed,)) for seed in itertools.islice(numbers, 1)]
+        yield report
+
+
+def _gather(
+    reports: Iterator[Report], total: Sum, began_s: float, told_s: float, seconds: float | None, out: TextIO
+) -> Sum:
+    for report in reports:
+        total.add(report)
+        if report.broken is not None:
+            print(report.line, file=out, flush=True)
+        now_s = time.monotonic()
+        if now_s - told_s >= PROGRESS_S:
+            told_s = now_s
+            print(progress(total, now_s - began_s), file=out, flush=True)
+        if seconds is not None and now_s - began_s >= seconds:
+            break
+    print(progress(total, time.monotonic() - began_s), file=out, flush=True)
+    return total
+
+
+def progress(total: Sum, real_s: float) -> str:
+    """How far it is."""
+    speed = total.virtual_ms / 1000 / max(real_s, 0.001)
+    return (
+        f"{total.runs} seeds, {total.virtual_ms // 1000} virtual s in {real_s:.0f} s ({speed:.0f} per s), "
+        f"{total.failovers} failovers, {total.false_failovers} of them false, "
+        f"{total.lost} of {total.acknowledged} writes lost, {len(total.findings)} findings"
+    )

@@ -1,0 +1,63 @@
+"""Virtual time: a heap of (at_ms, sequence, action). Nothing else decides what happens next."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from typing import Any
+
+Action = Callable[..., object]
+
+
+class World:
+    """A clock in whole milliseconds, a queue of what will happen, and the dice of the run."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.random = random.Random(seed)
+        self.now_ms = 1_000_000
+        self._queue: list[tuple[int, int, Action, tuple[Any, ...]]] = []
+        self._count = 0
+
+    @property
+    def steps(self) -> int:
+        """How much has been planned so far."""
+        return self._count
+
+    def at(self, at_ms: int, action: Action, *args: Any) -> None:
+        """Do ``action(*args)`` at `at_ms`, after everything that was planned for the same moment before."""
+        self._count += 1
+        heapq.heappush(self._queue, (max(at_ms, self.now_ms), self._count, action, args))
+
+    def after(self, delay_ms: int, action: Action, *args: Any) -> None:
+        """Do ``action(*args)`` in `delay_ms`."""
+        self.at(self.now_ms + delay_ms, action, *args)
+
+    def run_until(self, end_ms: int) -> None:
+        """Let time pass up to and including `end_ms`."""
+        queue, pop = self._queue, heapq.heappop
+        while queue and queue[0][0] <= end_ms:
+            self.now_ms, _, action, args = pop(queue)
+            action(*args)
+        self.now_ms = end_ms
+
+    def run_for(self, length_ms: int) -> None:
+        """Let `length_ms` pass."""
+        self.run_until(self.now_ms + length_ms)
+
+    @property
+    def waiting(self) -> int:
+        """How much is planned and not done yet: must not grow without bound (core.md 20, property 32)."""
+        return len(self._queue)
+
+
+class WorldDice:
+    """The model's dice, drawn from the world's."""
+
+    def __init__(self, source: random.Random) -> None:
+        self._source = source
+
+    def below(self, limit: int) -> int:
+        """A uniform integer in 0..limit-1."""
+        return self._source.randrange(limit)
