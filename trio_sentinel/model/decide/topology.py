@@ -42,8 +42,8 @@ MAX_PEERS = 512
 """More than these for one master are ignored: whoever can write to a server could otherwise fill our memory."""
 
 CORRECTION_GAP_MS = 1000
-"""A replica that does not obey is told again no sooner than this. The order brings an INFO reply of its own, so that one
-that cannot obey (an access list without SLAVEOF) would get the next order at once, and so on for ever."""
+"""A replica that does not obey is told again no sooner than this. The order brings an INFO reply of its own, so that
+one that cannot obey (an access list without SLAVEOF) would get the next order at once, and so on for ever."""
 
 MAX_NAMES = 10_000
 """Host names remembered before hearsay adds no more."""
