@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from tests.model.given import (
@@ -10,6 +11,7 @@ from tests.model.given import (
     ME,
     NAME,
     P1,
+    P2,
     P3,
     R1,
     R2,
@@ -313,6 +315,55 @@ def test_new_id_at_a_known_address_takes_the_place_of_the_old_one_everywhere() -
     assert P1 not in kit.master.peers
     assert P1 not in kit.engine.state.masters["other"].peers
     assert kit.master.voters == 3
+
+
+def test_peer_that_moves_to_the_address_of_another_takes_its_place() -> None:
+    """Sentinels that come back with each other's address. Stock keeps both ids there and asks one process twice."""
+    kit = given(names=(NAME, "other"))
+    heard = kit.hello(P1, at=peer_address(P2))
+    assert heard.one(e.PeerEvicted).run_id == P2
+    assert heard.one(e.PeerMoved).run_id == P1
+    assert set(kit.master.peers) == {P1}
+    assert kit.hello(P2, at=peer_address(P1)).has(e.PeerFound), "and it is known again where it says it is"
+    assert {run_id: peer.address for run_id, peer in kit.master.peers.items()} == {
+        P1: peer_address(P2),
+        P2: peer_address(P1),
+    }
+
+
+def test_silence_at_the_old_address_is_not_held_against_the_new_one() -> None:
+    """Property 26."""
+    kit = given()
+    kit.peers[P1].silent()
+    kit.wait(20_000)
+    assert kit.master.peers[P1].s_down
+    kit.peers[P1].pong = "PONG"
+    heard = kit.hello(P1, at=ELSEWHERE)
+    heard.events += kit.wait(1000).events
+    assert not kit.master.peers[P1].s_down
+    assert not heard.has(e.WentDown)
+
+
+@pytest.mark.parametrize(
+    ("announced", "evicted"),
+    [
+        (GlobalSettings(), True),
+        (GlobalSettings(announce_ip="10.0.1.1"), True),
+        (GlobalSettings(announce_ip="10.0.9.9"), False),
+        (GlobalSettings(announce_port=7000), False),
+    ],
+)
+def test_peer_whose_address_was_given_to_me_is_gone(announced: GlobalSettings, evicted: bool) -> None:
+    """Properties 7 and 12. Asking it is asking myself: stock then agrees with itself that the master is down, and
+    votes for itself twice."""
+    kit = given(peers=2, quorum=2, globals_=announced)
+    assert kit.disk is not None
+    mine = attrs.evolve(kit.disk.masters[0], peers=((P1, HERE), (P2, peer_address(P2))))
+    heard = kit.restart(disk=attrs.evolve(kit.disk, masters=(mine,)))
+    assert heard.has(e.PeerEvicted) == evicted
+    assert (P1 in kit.master.peers) != evicted
+    assert P2 in kit.master.peers
+    assert kit.hello(P1, at=ELSEWHERE).has(e.PeerFound) == evicted
 
 
 @pytest.mark.parametrize("at", [Address("not.a.number", 26379), Address("10.0.9.9", 65536), Address("", 26379)])

@@ -79,6 +79,7 @@ def keep_in_step(s: Situation, names: Iterable[str]) -> Iterator[Effect]:
 def _follow_move(s: Situation, sense: PeerSense, address: Address) -> Iterator[Effect]:
     if sense.address != address:
         sense.address = address
+        sense.last_ok_at_ms = sense.last_pong_at_ms = sense.ping_since_ms = s.now_ms  # silence was heard elsewhere
         yield from hang_up(s, sense, PeerLink(sense.run_id), "moved to another address")
 
 

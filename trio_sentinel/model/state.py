@@ -229,6 +229,10 @@ class SentinelState:
         ip = self.ip(one)
         return ip != "" and ip == self.ip(other)
 
+    def place(self, address: Address) -> tuple[str, int]:
+        """Equal for two addresses that are known to be one, to count or look up many."""
+        return self.ip(address.host) or address.host.lower(), address.port
+
     def same_address(self, one: Address, other: Address) -> bool:
         """Whether two addresses name the same process."""
         return one.port == other.port and self.same_host(one.host, other.host)

@@ -175,16 +175,36 @@ def hear_hello(s: Situation, hello: Hello, switch: Switch) -> Iterator[Event]:
         yield from _newer_configuration(s, master, hello, switch)
 
 
-def _peer_arrives(s: Situation, master: Master, run_id: RunId, address: Address) -> Iterator[Event]:
+def meet_peer(s: Situation, run_id: RunId, local_host: str) -> Iterator[Event]:
+    """A connection to a peer was made from `local_host`. If the address where it leads is the one that I announce, I
+    have met myself: the peer is gone and its address was given to me. My own hello tells everybody else so (core.md
+    6.2, 3b); here the record would add my own voice to mine."""
+    settings = s.state.settings
+    mine = Address(settings.announce_ip or local_host, settings.announce_port or s.state.own_port)
+    for master in s.state.masters.values():
+        peer = master.peers.get(run_id)
+        if peer is not None and s.state.same_address(peer.address, mine):
+            yield PeerEvicted(subject=s.state.subject_of_peer(master, run_id, peer.address), run_id=run_id)
+            return
+
+
+def _evicted_from(s: Situation, master: Master, run_id: RunId, address: Address) -> Iterator[Event]:
+    """Whoever else is known at the address of `run_id` is not there any more."""
     for other in master.peers.values():
-        if s.state.same_address(other.address, address):
+        if other.run_id != run_id and s.state.same_address(other.address, address):
             subject = s.state.subject_of_peer(master, other.run_id, other.address)
             yield PeerEvicted(subject=subject, run_id=other.run_id)
+
+
+def _peer_arrives(s: Situation, master: Master, run_id: RunId, address: Address) -> Iterator[Event]:
+    yield from _evicted_from(s, master, run_id, address)
     subject = s.state.subject_of_peer(master, run_id, address)
     yield PeerFound(subject=subject, run_id=run_id, address=address, at_ms=s.now_ms)
 
 
 def _peer_moves(s: Situation, master: Master, run_id: RunId, address: Address) -> Iterator[Event]:
+    """Stock leaves another id at the new address in place, and asks the one process there twice."""
+    yield from _evicted_from(s, master, run_id, address)
     yield PeerMoved(
         subject=s.state.subject_of_master(master),
         run_id=run_id,
