@@ -239,6 +239,8 @@ class Engine:
                 self._look_at.pop(event.subject.master, None)
                 self._looked_at.pop(event.subject.master, None)
                 self._restless.discard(event.subject.master)
+            case e.ReplicaConverted() | e.ReplicaRepointed():
+                self.senses.servers[event.subject.master, event.address].corrected_at_ms = self._s.now_ms
             case e.PromotionPublished():
                 senses.hurry_hellos(self._s, event.subject.master)
             case e.SettingChanged() if event.words[0].lower() in ("auth-pass", "auth-user"):
