@@ -365,6 +365,7 @@ def _assemble(
         random_bytes=secrets.token_bytes,
         commands=renamed(directives.renamed_commands),
         clients=clients,
+        later=client_reactor.later,
     )
 
     def start() -> Outcome:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_sentinel.model.inputs import OpinionAsked, Request, ResetAsked
-from trio_sentinel.runtime.session import MAX_SLOTS, PAUSE_READING_ABOVE, Session, TurnedAway
+from trio_sentinel.runtime.session import MAX_SLOTS, PAUSE_READING_ABOVE, SHARE_S, Session, TurnedAway
 from trio_sentinel.wire.info import SPOKEN_VERSION
 
 from .port_stage import MY_ID, PlainDirectives, Stage, parsed, request
@@ -525,3 +526,74 @@ def test_cached_replies_are_bounded() -> None:
 
 def test_everything_that_is_read_back_is_one_reply() -> None:
     assert parsed(PONG) == "PONG"
+
+
+# ---------------------------------------------------------------- a fair share
+
+
+class Shift:
+    """A clock that moves by 0.6 of a share at each look, and the list of those who wait for their next turn."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.waiting: list[Callable[[], None]] = []
+        ticks = itertools.count(1)
+        stage.house.clock_s = lambda: next(ticks) * SHARE_S * 0.6
+        stage.house.later = self.waiting.append
+
+    def change(self) -> None:
+        """Everybody who waits gets a turn."""
+        waiting, self.waiting = self.waiting, []
+        for deed in waiting:
+            deed()
+
+
+def test_a_client_that_asks_much_at_once_gets_a_share_and_then_it_is_the_others_turn() -> None:
+    stage = Stage()
+    shift = Shift(stage)
+    hog, other = stage.client(), stage.client()
+    first = hog.say(b"".join(request("PING", str(number)) for number in range(20)))
+    assert 0 < first.count(b"$") < 5
+    assert not hog.is_read()
+    assert other.do("PING") == PONG
+    replies = first
+    while shift.waiting:
+        shift.change()
+        replies += hog.transport.take()
+    assert replies == b"".join(b"$%d\r\n%d\r\n" % (len(str(n)), n) for n in range(20))
+    assert hog.is_read()
+
+
+def test_who_ends_its_side_still_gets_every_answer() -> None:
+    stage = Stage()
+    shift = Shift(stage)
+    client = stage.client()
+    client.handler.received(b"PING\r\n" * 20)
+    client.handler.ended()
+    assert client.is_open()
+    while shift.waiting:
+        shift.change()
+    assert client.transport.sent == PONG * 20
+    assert not client.is_open()
+
+
+def test_the_end_of_a_pause_does_not_serve_everybody_in_one_go() -> None:
+    stage = Stage()
+    shift = Shift(stage)
+    admin = stage.client()
+    assert admin.do("CLIENT", "PAUSE", "1000") == b"+OK\r\n"
+    waiting = [stage.client() for _ in range(3)]
+    assert [client.do("PING") for client in waiting] == [b""] * 3
+    stage.house.clients.unpause()
+    assert [client.transport.take() for client in waiting] == [b""] * 3
+    shift.change()
+    assert [client.transport.take() for client in waiting] == [PONG] * 3
+
+
+def test_a_client_that_goes_away_in_the_others_turn_is_not_missed() -> None:
+    stage = Stage()
+    shift = Shift(stage)
+    client = stage.client()
+    client.handler.received(b"PING\r\n" * 20)
+    client.handler.lost("gone")
+    shift.change()
+    assert not shift.waiting

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -178,6 +179,10 @@ class House:
     """For ACL GENPASS; must be unpredictable in a daemon."""
     cpu_seconds: Callable[[], Mapping[str, float]] = dict
     """The fields of INFO's CPU section that are known."""
+    later: Callable[[Callable[[], None]], None] = field(default=lambda deed: deed())
+    """Goes on with something after all other clients had their turn (`Reactor.later`)."""
+    clock_s: Callable[[], float] = time.perf_counter
+    """For the share of time that one client gets."""
     commands: dict[bytes, Command] = field(default=COMMANDS)
     """The table after ``rename-command`` (`wire.commands.renamed`)."""
     clients: Clients = Factory(Clients)
