@@ -226,7 +226,7 @@ def lexer(data: bytes) -> None:
 def globs(data: bytes) -> None:
     """Globs: the first line is the pattern, the second the text; a plain backtracking reader agrees."""
     pattern, _, text = data.partition(b"\n")
-    found = glob.compiled.__wrapped__(pattern).matches(text)
+    found = glob.compiled(pattern).matches(text)
     if pattern.count(b"*") <= 4 and len(text) <= 24:
         assert found == _slow_match(pattern, 0, text, 0), "the plain reader says otherwise"
 

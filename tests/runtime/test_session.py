@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_sentinel.model.inputs import OpinionAsked, Request, ResetAsked
+from trio_sentinel.runtime.clients import SWEEPS_PER_SECOND
 from trio_sentinel.runtime.session import MAX_SLOTS, PAUSE_READING_ABOVE, SHARE_S, Session, TurnedAway
 from trio_sentinel.wire.info import SPOKEN_VERSION
 
@@ -436,6 +437,58 @@ def test_a_slow_subscriber_has_some_seconds_above_the_soft_limit() -> None:
     stage.mind.clock_ms += 30_001
     stage.house.clients.sweep(stage.mind.clock_ms)
     assert (slow.transport.closed, recovering.transport.closed) == (True, False)
+
+
+def test_a_slow_subscriber_costs_the_others_nothing() -> None:
+    stage = Stage(directives=PlainDirectives(client_output_buffer_limits=(("pubsub", 100_000, 0, 0),)))
+    slow, quick = stage.client(window=0), [stage.client() for _ in range(3)]
+    for client in (slow, *quick):
+        client.do("SUBSCRIBE", "c")
+    for number in range(500):
+        stage.tell("c", f"{number:04}" + "x" * 996)
+    assert slow.transport.closed
+    assert sum(map(len, slow.transport.sends)) < 110_000, "much more than the limit was kept"
+    for client in quick:
+        assert client.transport.sent.count(b"message") == 500
+
+
+def test_clients_together_have_a_limit_and_who_takes_most_goes_first() -> None:
+    stage = Stage(directives=PlainDirectives(client_query_buffer_limit=100_000))
+    small = stage.client()
+    small.say(b"*2\r\n$4\r\nPING\r\n$500\r\n" + b"x" * 400)
+    writer, reader, subscriber = stage.client(), stage.client(window=0), stage.client()
+    writer.say(b"*2\r\n$4\r\nPING\r\n$60000\r\n" + b"x" * 50_000)
+    reader.do("PING", "x" * 40_000)
+    subscriber.do("SUBSCRIBE", *(f"{number:060}" for number in range(60)))
+    stage.house.clients.sweep(stage.mind.clock_ms)
+    assert [client.is_open() for client in (small, writer, reader, subscriber)] == [True, False, True, True]
+    assert stage.house.clients.evicted == 1
+    assert "evicted_clients:1" in str(small.say(b"x" * 100 + b"\r\n" + request("INFO", "stats")))
+
+
+def test_too_many_patterns_cost_who_has_most() -> None:
+    stage = Stage()
+    hog, other = stage.client(), stage.client()
+    other.do("PSUBSCRIBE", "+switch-master", "+sdown")
+    for part in range(5):
+        hog.do("PSUBSCRIBE", *(f"{part}-{number}" for number in range(4000)))
+    assert not hog.is_open()
+    assert other.is_open()
+    assert stage.house.board.patterns == 2
+    stage.tell("+sdown", "x")
+    assert other.transport.take().count(b"pmessage") == 1
+
+
+def test_every_client_is_looked_at_once_a_second() -> None:
+    stage = Stage(directives=PlainDirectives(timeout=5))
+    clients = [stage.client() for _ in range(1500)]
+    stage.mind.clock_ms += 5001
+    open_ones = [len(clients)]
+    for _ in range(SWEEPS_PER_SECOND):
+        stage.house.clients.sweep(stage.mind.clock_ms)
+        open_ones.append(sum(client.is_open() for client in clients))
+    assert open_ones[-1] == 0
+    assert all(before - after <= 151 for before, after in itertools.pairwise(open_ones))
 
 
 def test_hellos_are_heard_and_nothing_else_is_published() -> None:

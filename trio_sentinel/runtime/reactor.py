@@ -63,6 +63,7 @@ class Listening:
         make_handler: MakeHandler,
         tls: ssl.SSLContext | None,
         on_trouble: Callable[[str], None] | None,
+        has_room: Callable[[], bool],
     ) -> None:
         self.sock = sock
         self.closed = False
@@ -71,6 +72,7 @@ class Listening:
         self._make_handler = make_handler
         self._tls = tls
         self._on_trouble = on_trouble
+        self._has_room = has_room
         self._spare: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def on_ready(self, events: int) -> None:
@@ -90,6 +92,9 @@ class Listening:
                 elif error.errno in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
                     raise  # ours: the listener itself is unusable
                 continue  # else the client gave up while it waited
+            if not self._has_room():
+                sock.close()
+                continue
             sock.setblocking(False)
             self._reactor.adopt(sock, remote, self._make_handler, self._tls)
         if trouble and self._on_trouble is not None:
@@ -322,6 +327,8 @@ class Reactor:
         self._closed = False
         self.bytes_received = 0
         self.bytes_sent = 0
+        self.connections = 0
+        """How many connections are open, those in a TLS handshake or on their last bytes included."""
         self._waker = Waker(self)
 
     # ------------------------------------------------------------ for its users
@@ -333,13 +340,15 @@ class Reactor:
         tls: ssl.SSLContext | None = None,
         *,
         on_trouble: Callable[[str], None] | None = None,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> Listening:
         """Accept clients from `sock`, which is listening and now ours; `make_handler` is called for each when ready.
 
-        `on_trouble` is told why a client could not be accepted.
+        `on_trouble` is told why a client could not be accepted. While not `has_room`, who comes is sent away without
+        a word: those who are in a TLS handshake, or on their last bytes, have no handler that could count them.
         """
         sock.setblocking(False)
-        listening = Listening(self, sock, make_handler, tls, on_trouble)
+        listening = Listening(self, sock, make_handler, tls, on_trouble, has_room)
         self.interest(listening, READ)
         return listening
 
@@ -372,11 +381,6 @@ class Reactor:
         self._next_round.append((Later(deed), 0))
         if not self._in_turn:
             self._waker.ring()
-
-    @property
-    def connections(self) -> int:
-        """How many connections are open, those in a TLS handshake or on their last bytes included."""
-        return sum(1 for watched in self._watched.values() if isinstance(watched, SocketTransport))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take turns until cancelled; then close everything."""
@@ -486,7 +490,9 @@ class Reactor:
         """Be told of `interest` on `watched.fd`."""
         fd = watched.fd
         known = fd in self._watched
-        self._watched[fd] = watched
+        if not known:
+            self._watched[fd] = watched
+            self.connections += type(watched) is SocketTransport
         self._poller.watch(fd, interest, known=known)
 
     def watch(self, connection: SocketTransport, interest: int) -> None:
@@ -496,8 +502,10 @@ class Reactor:
     def forget(self, watched: Any) -> None:
         """Stop watching. To be called before the descriptor is closed: a child process that has not yet replaced
         itself may still hold the socket, and the system would go on reporting it."""
-        if self._watched.pop(watched.fd, None) is not None and not self._closed:
-            self._poller.forget(watched.fd)
+        if self._watched.pop(watched.fd, None) is not None:
+            self.connections -= type(watched) is SocketTransport
+            if not self._closed:
+                self._poller.forget(watched.fd)
 
     def limit(self, overdue: Callable[[], None], after_s: float = GRACE_S) -> None:
         """Call `overdue` after `after_s` seconds; it decides whether that still matters."""

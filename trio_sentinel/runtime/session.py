@@ -150,6 +150,8 @@ class Session:
 
     def sweep(self, now_ms: Millis) -> None:
         """Close an idle client, or one above its soft limit for too long."""
+        if self.gone:
+            return
         timeout_s = self.house.directives.timeout
         if timeout_s and not self.subscriptions and now_ms - self.active_at_ms > timeout_s * 1000:
             if not self._stopped and not self.outbox.slots:
@@ -181,6 +183,16 @@ class Session:
     def subscriptions(self) -> int:
         """Channels and patterns of this client."""
         return self.house.board.held(self).total
+
+    @property
+    def patterns(self) -> int:
+        """Patterns of this client."""
+        return len(self.house.board.held(self).patterns)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that this client makes us keep."""
+        return self.reader.buffered + self.output_bytes + self.house.board.held(self).size
 
     @property
     def last_command(self) -> str | None:
