@@ -19,6 +19,7 @@ import os
 import socket
 import ssl
 import time
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Protocol, TypeAlias
@@ -252,6 +253,7 @@ class Dialing:
             self._sock = None
         if self._tunnel is not None:
             self._tunnel.close(flush=False)
+            self._tunnel = None
 
 
 def _numeric(address: tuple[str, int]) -> Any:
@@ -483,7 +485,13 @@ class Reactor:
         transport.start(tunnel)
         if not server_side:
             tunnel.begin()
-        self.limit(tunnel.overdue)
+        remembered = weakref.ref(tunnel)  # the grace is long, and a storm of broken handshakes would fill the memory
+
+        def overdue() -> None:
+            if (late := remembered()) is not None:
+                late.overdue()
+
+        self.limit(overdue)
         return tunnel
 
     def interest(self, watched: Any, interest: int) -> None:
