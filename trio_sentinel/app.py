@@ -52,6 +52,8 @@ from trio_sentinel.wire.extras import Extras
 FIRST_NAMES_S: Final = 2.0
 """How long the first words may wait for slow names."""
 
+PLACES_TO_BE_TURNED_AWAY: Final = 16
+
 Log = Callable[[Level, str], None]
 
 
@@ -252,11 +254,17 @@ async def open_sentinel(
     async with trio.open_nursery() as resolving:
         parts = _assemble(configuration, contexts, rights, log, resolving, ports, names)
         async with parts.service.run(parts.start):
+            listen = partial(
+                parts.client_reactor.listen,
+                make_handler=partial(admit, parts.house),
+                on_trouble=on_trouble,
+                has_room=partial(_has_room, parts.house.clients, parts.client_reactor),
+            )
             for sock in (*listeners.plain, *((listeners.unix,) if listeners.unix else ())):
-                parts.client_reactor.listen(sock, partial(admit, parts.house), on_trouble=on_trouble)
+                listen(sock)
             for sock in listeners.tls:
                 assert contexts is not None
-                parts.client_reactor.listen(sock, partial(admit, parts.house), contexts.server, on_trouble=on_trouble)
+                listen(sock, tls=contexts.server)
             try:
                 yield parts.sentinel
             except Exception as error:
@@ -289,6 +297,11 @@ async def _resolve_names(snapshot: Snapshot) -> dict[str, str]:
         for host in sorted(host for host in hosts if not is_ip(host)):
             resolver.resolve(host)
     return found
+
+
+def _has_room(clients: Clients, reactor: Reactor) -> bool:
+    """Whether one more may come in, if only to be told that there is no place (`House.refusal_of`)."""
+    return reactor.connections < clients.places + PLACES_TO_BE_TURNED_AWAY
 
 
 def _announced_port(directives: Directives) -> int:
@@ -365,7 +378,10 @@ def _assemble(
         random_bytes=secrets.token_bytes,
         commands=renamed(directives.renamed_commands),
         clients=clients,
+        later=client_reactor.later,
     )
+
+    clients.count_places = lambda: client_limit(directives.maxclients, views.links_of(engine.state))
 
     def start() -> Outcome:
         own_port = _announced_port(directives)
