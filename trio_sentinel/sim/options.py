@@ -40,6 +40,10 @@ FAULTS: tuple[str, ...] = (
     "operator remove",
     "operator crash points",
 )
+OURS = "ours"
+MEMBERS: tuple[str, ...] = (OURS, "redis 7", "valkey 9")
+MIXED_SHARE = 0.25
+"""How many of the runs have stock sentinels in their quorum."""
 RARE: frozenset[str] = frozenset(
     {"copied file", "new identity", "operator reset", "operator remove", "operator set", "server loses data"}
 )
@@ -72,6 +76,13 @@ class Options:
     """Mean time between two faults."""
     harm_ms: int = 60_000
     write_ms: int = 250
+    members: tuple[str, ...] = ()
+    """What kind each sentinel is of: `ours`, `redis 7` or `valkey 9`; those that are not named are ours."""
+
+    @property
+    def mixed(self) -> bool:
+        """Whether a stock sentinel is among them."""
+        return any(member != OURS for member in self.members)
 
 
 def draw(seed: int) -> Options:
@@ -99,7 +110,17 @@ def draw(seed: int) -> Options:
         weights=_weights(dice),
         pause_ms=dice.choice((700, 2000, 2000, 5000, 10_000)),
         harm_ms=dice.choice((20_000, 40_000, 40_000, 80_000)),
+        members=_members(seed, sentinels),
     )
+
+
+def _members(seed: int, sentinels: int) -> tuple[str, ...]:
+    """Who sits in the quorum: in most runs only ours, in some a mixture, and now and then only stock."""
+    dice = random.Random(f"members {seed}")
+    if dice.random() >= MIXED_SHARE:
+        return ()
+    kinds = dice.choice((MEMBERS, MEMBERS, (OURS, "redis 7"), (OURS, "valkey 9"), MEMBERS[1:]))
+    return tuple(dice.choice(kinds) for _ in range(sentinels))
 
 
 def _weights(dice: random.Random) -> tuple[tuple[str, int], ...]:

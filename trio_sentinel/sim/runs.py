@@ -14,7 +14,8 @@ from trio_sentinel.model.values import Address
 from trio_sentinel.sim.checkers import Broken, require
 from trio_sentinel.sim.cluster import Cluster, SimSentinel, Told
 from trio_sentinel.sim.harm import Harm, make_peace
-from trio_sentinel.sim.options import Options, draw
+from trio_sentinel.sim.options import OURS, Options, draw
+from trio_sentinel.sim.stock_state import Flavour
 from trio_sentinel.sim.world import World
 
 WARM_UP_MS = 3000
@@ -80,7 +81,9 @@ def build(options: Options) -> Cluster:
         parallel_syncs=options.parallel_syncs,
     )
     for n in range(options.sentinels):
-        sentinel = cluster.add_sentinel(f"10.9.1.{n + 1}", masters, settings)
+        kind = options.members[n] if n < len(options.members) else OURS
+        stock = None if kind == OURS else Flavour(kind)
+        sentinel = cluster.add_sentinel(f"10.9.1.{n + 1}", masters, settings, stock=stock)
         sentinel.save_ms = options.save_ms
         sentinel.clock_ppm = options.clock_ppm[n] if n < len(options.clock_ppm) else 0
     for server in cluster.servers.values():
@@ -121,7 +124,7 @@ def run_options(options: Options) -> Report:
         if report.rest_ms is not None:
             report.exam_ms = _exam(cluster, options)
         for sentinel in cluster.each_up():
-            cluster.checker.ended(sentinel)
+            sentinel.checker.ended(sentinel)
     except (Broken, InvariantViolation, AssertionError, KeyError) as error:
         report.broken = f"{type(error).__name__}: {error}" if not isinstance(error, Broken) else str(error)
         cluster.note(report.broken)
@@ -233,10 +236,8 @@ def is_dead_end(cluster: Cluster, name: str) -> bool:
     for sentinel in down:
         master = sentinel.engine.state.masters[name]
         limit_ms = 10 * master.settings.down_after_ms
-        for address in master.replicas:
-            sense = sentinel.engine.senses.servers[name, address]
-            if sense.master_link_down_ms <= limit_ms:
-                return False
+        if any(sentinel.cut_off_ms(name, address) <= limit_ms for address in master.replicas):
+            return False
     return bool(down)
 
 
