@@ -6,7 +6,8 @@ too, except for the epochs in which a stock member was *seen* to do one of these
 
 * Q1: it was elected with votes of another epoch;
 * Q3, Q25: it voted a second time in an epoch, after a write of its file failed and it died, or after REMOVE;
-* Q5: it took an epoch from a hello without the address.
+* Q5: it took an epoch from a hello without the address, because the address was unusable, or because it was the old
+  master's own while the member brought replicas over to a promoted one ("overtaken" in ``stock_state.Defects``).
 
 **A stock member** is held to these properties of core.md 20: 1 to 4 (until a write of its file failed, Q3, or, for one
 master, until it was removed, Q25), 9 (with its own count of the votes), 11, 12, 13 (one promotion in each attempt),
@@ -24,7 +25,7 @@ from attrs import Factory, define
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import events as e
 from trio_sentinel.model.state import Manner
-from trio_sentinel.model.values import Address, Epoch, Millis, RunId
+from trio_sentinel.model.values import Address, Epoch, LinkId, Millis, RunId
 from trio_sentinel.sim.checkers import Checker, Leader, require
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class Record:
     removed: set[str] = Factory(set)
     """Masters that were removed once (Q25)."""
     voted: dict[str, Epoch] = Factory(dict)
-    said: dict[str, tuple[Epoch, Address]] = Factory(dict)
+    said: dict[tuple[str, LinkId], tuple[Epoch, Epoch, Address]] = Factory(dict)
+    """By master and link: the last hello. What waits for a connection is told late, so links differ for a while."""
     not_before_ms: dict[str, Millis] = Factory(dict)
     attempts: dict[str, Attempt] = Factory(dict)
     in_tilt: bool = False
@@ -82,6 +84,7 @@ class StockChecker:
         record = self.records.setdefault(disk.my_id, Record())
         record.careless = record.careless or sentinel.lost_writes > 0
         record.not_before_ms.clear()
+        record.said.clear()
         record.attempts.clear()
         record.in_tilt = False
         if record.careless or disk.my_id in self.whole.doubles:
@@ -217,18 +220,18 @@ class StockChecker:
     def _hello(self, sentinel: StockSentinel, effect: fx.SayHello) -> None:
         """Properties 1, 20, 21 and 22."""
         hello, record = effect.hello, self._record(sentinel)
-        name, said = hello.master, (hello.config_epoch, Address(hello.master_host, hello.master_port))
-        if record.said.get(name) == said and record.current_epoch == hello.current_epoch:
-            return
+        name, address = hello.master, Address(hello.master_host, hello.master_port)
+        epochs = hello.current_epoch, hello.config_epoch
+        before = record.said.get((name, effect.link), (*epochs, address))
         if self._trusted(sentinel, record, name):
-            require(hello.current_epoch >= record.current_epoch, 1, f"{sentinel.name}: its epoch falls")
-            epoch, address = record.said.get(name, said)
-            require(said[0] >= epoch, 20, f"{sentinel.name}: the configuration epoch of {name} falls to {said[0]}")
-            kept = said[0] > epoch or said[1] == address or (name, epoch) in self.whole.contested
-            require(kept, 21, f"{sentinel.name} tells two addresses of {name} in epoch {epoch}")
+            require(epochs[0] >= before[0], 1, f"{sentinel.name}: its epoch falls from {before[0]} to {epochs[0]}")
+            risen = epochs[1] >= before[1]
+            require(risen, 20, f"{sentinel.name}: the configuration epoch of {name} falls to {epochs[1]}")
+            kept = epochs[1] > before[1] or address == before[2] or (name, epochs[1]) in self.whole.contested
+            require(kept, 21, f"{sentinel.name} tells two addresses of {name} in epoch {epochs[1]}")
         record.current_epoch = max(record.current_epoch, hello.current_epoch)
-        record.said[name] = said
-        self.whole.one_address(sentinel, name, *said)
+        record.said[name, effect.link] = (*epochs, address)
+        self.whole.one_address(sentinel, name, epochs[1], address)
 
     def opinion_sent(
         self, sentinel: StockSentinel, asked: fx.AskPeer, answer: fx.AnswerOpinion, *, in_tilt: bool

@@ -210,7 +210,8 @@ def hello_heard(mind: StockMind, heard: i.HelloHeard) -> None:
 
 
 def _adopt(mind: StockMind, master: StockMaster, hello: Hello, peer: StockPeer) -> None:
-    """A newer configuration. Q5: the epoch is taken even when the address cannot be."""
+    """A newer configuration. Q5: the epoch is taken even when the address cannot be, or when it is the one that a
+    failover of mine is just leaving."""
     address = Address(hello.master_host, hello.master_port)
     usable = is_ip(address.host) and 0 < address.port < 65536
     if not usable and not mind.defects.q5:
@@ -218,6 +219,11 @@ def _adopt(mind: StockMind, master: StockMaster, hello: Hello, peer: StockPeer) 
     master.config_epoch = hello.config_epoch
     if not usable:
         mind.poisoned.add((master.name, hello.config_epoch))
+    elif address == master.address != master.current_address:
+        if mind.defects.overtaken:
+            mind.poisoned.add((master.name, hello.config_epoch))
+        else:
+            failover.switch(mind, master, address, hello.config_epoch, peer)
     elif address == master.address:
         mind.emit(e.ConfigEpochAdopted(subject=mind.subject(master), epoch=hello.config_epoch))
         if not mind.defects.q16:

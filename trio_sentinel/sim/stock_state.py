@@ -47,6 +47,10 @@ class Defects:
     """Down reports about the old address count for the new one after a switch."""
     q16: bool = True
     """RESET and a configuration epoch alone are not written to the file."""
+    overtaken: bool = True
+    """In reconf_slaves, a hello with the *old* master's address under a higher epoch raises the configuration epoch and
+    nothing else: the epoch of somebody else's failover is told with my promoted replica. (Not in the list of core.md:
+    it follows from 6.2 step 5 together with 6.1, and the simulator found it.)"""
     q25: bool = True
     """REMOVE and MONITOR forget in which epoch was voted."""
 
