@@ -10,9 +10,9 @@ too, except for the epochs in which a stock member was *seen* to do one of these
   master's own while the member brought replicas over to a promoted one ("overtaken" in ``stock_state.Defects``).
 
 **A stock member** is held to these properties of core.md 20: 1 to 4 (until a write of its file failed, Q3, or, for one
-master, until it was removed, Q25), 9 (with its own count of the votes), 11, 12, 13 (one promotion in each attempt),
-17, 20 and 21 (except for Q5), 25. Not to 7 (Q1), 10 (Q4), 15 (Q3), 16 (Q8), 19 (Q13), 23 and 24, 29 (Q2, Q14), 30 in
-an epoch with two addresses, 32 (Q9), nor to replay: it keeps no events.
+master, until it was removed, Q25; not for the epoch of a manual attempt, Q4), 9 (with its own count of the votes), 11,
+12, 13 (one promotion in each attempt), 17, 20 and 21 (except for Q5), 25. Not to 7 (Q1), 10 (Q4), 15 (Q3), 16 (Q8), 19
+(Q13), 23 and 24, 29 (Q2, Q14), 30 in an epoch with two addresses, 32 (Q9), nor to replay: it keeps no events.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ class Record:
     current_epoch: Epoch = 0
     careless: bool = False
     """A write of its file failed once: what it promised may be forgotten (Q3)."""
+    manual: set[Epoch] = Factory(set)
+    """Epochs of attempts that an operator asked for: they are told before they are written (Q4)."""
     removed: set[str] = Factory(set)
     """Masters that were removed once (Q25)."""
     voted: dict[str, Epoch] = Factory(dict)
@@ -90,10 +92,12 @@ class StockChecker:
         if record.careless or disk.my_id in self.whole.doubles:
             return
         epochs = [disk.current_epoch, *(epoch for m in disk.masters for epoch in (m.config_epoch, m.leader_epoch))]
-        require(max(epochs) >= record.current_epoch, 1, f"{sentinel.name} came back below epoch {record.current_epoch}")
+        kept = max(epochs) >= record.current_epoch or record.current_epoch in record.manual
+        require(kept, 1, f"{sentinel.name} came back below epoch {record.current_epoch}")
+        record.current_epoch = max(epochs)
         for line in disk.masters:
-            kept = line.leader_epoch >= record.voted.get(line.name, 0) or line.name in record.removed
-            require(kept, 4, f"{sentinel.name} came back without its vote for {line.name}")
+            voted = line.leader_epoch >= record.voted.get(line.name, 0) or line.name in record.removed
+            require(voted, 4, f"{sentinel.name} came back without its vote for {line.name}")
 
     def ended(self, sentinel: StockSentinel) -> None:
         """A process dies, or the run is over: nothing is owed."""
@@ -156,6 +160,8 @@ class StockChecker:
             wait_ms = 2 * sentinel.engine.state.masters[name].settings.failover_timeout_ms
             patient = before_ms is None or event.at_ms - before_ms >= wait_ms
             require(patient, 11, f"{sentinel.name} stands again too soon for {name}")
+        else:
+            record.manual.add(event.epoch)
         record.not_before_ms[name] = event.attempt_at_ms
         record.attempts[name] = Attempt(event.epoch, event.manner)
 
