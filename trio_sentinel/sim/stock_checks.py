@@ -112,7 +112,6 @@ class StockChecker:
             rule = RULES.get(type(event))
             if rule is not None:
                 rule(self, sentinel, record, event)
-        self.whole.contested |= sentinel.mind.poisoned
 
     def _tilt(self, sentinel: StockSentinel, record: Record, event: e.TiltEntered | e.TiltExited) -> None:
         record.in_tilt = isinstance(event, e.TiltEntered)
@@ -217,6 +216,7 @@ class StockChecker:
 
     def effect(self, sentinel: StockSentinel, effect: fx.Effect) -> None:
         """One effect, just before it is carried out."""
+        self.whole.contested |= sentinel.mind.poisoned
         if isinstance(effect, fx.SayHello):
             self._hello(sentinel, effect)
         elif isinstance(effect, fx.Repoint):
