@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Generator, Iterator
+from typing import Final
 
 from attrs import Factory, define
 
@@ -114,25 +116,43 @@ def run_options(options: Options) -> Report:
     report = Report(options=options)
     cluster = build(options)
     try:
-        cluster.world.run_for(WARM_UP_MS)
-        Harm(cluster, options).begin()
-        cluster.world.run_for(options.harm_ms)
-        make_peace(cluster, options)
-        report.rest_ms = _await_rest(cluster, options)
-        for sentinel in cluster.each_up():
-            require_no_lost_answers(sentinel)
-        if report.rest_ms is not None:
-            report.exam_ms = _exam(cluster, options)
-        for sentinel in cluster.each_up():
-            sentinel.checker.ended(sentinel)
-    except (Broken, InvariantViolation, AssertionError, KeyError) as error:
-        report.broken = f"{type(error).__name__}: {error}" if not isinstance(error, Broken) else str(error)
-        cluster.note(report.broken)
-    _fill(report, cluster)
+        for length_ms in play(cluster, options, report):
+            cluster.world.run_for(length_ms)
+    except FINDINGS as error:
+        found(error, report, cluster)
+    fill(report, cluster)
     return report
 
 
-def _await_rest(cluster: Cluster, options: Options) -> int | None:
+FINDINGS: Final = (Broken, InvariantViolation, AssertionError, KeyError)
+"""What a run is searched for."""
+
+
+def found(error: BaseException, report: Report, cluster: Cluster) -> None:
+    """Write a finding down."""
+    report.broken = f"{type(error).__name__}: {error}" if not isinstance(error, Broken) else str(error)
+    cluster.note(report.broken)
+
+
+def play(cluster: Cluster, options: Options, report: Report, *, settle_ms: int = 0) -> Iterator[int]:
+    """The phases of a run. Yields how much time, in ms, whoever drives the world lets pass before it goes on; an
+    operator's words take `settle_ms` to be carried out. Raises one of FINDINGS."""
+    yield WARM_UP_MS
+    Harm(cluster, options).begin()
+    yield options.harm_ms
+    make_peace(cluster, options)
+    if settle_ms:
+        yield settle_ms
+    report.rest_ms = yield from _await_rest(cluster, options)
+    for sentinel in cluster.each_up():
+        require_no_lost_answers(sentinel)
+    if report.rest_ms is not None:
+        report.exam_ms = yield from _exam(cluster, options)
+    for sentinel in cluster.each_up():
+        cluster.checker.ended(sentinel)
+
+
+def _await_rest(cluster: Cluster, options: Options) -> Generator[int, None, int | None]:
     """Wait until nothing is wrong any more, and a while longer; None for a dead end."""
     began_ms = cluster.world.now_ms
     limit_ms = began_ms + peace_bound_ms(options)
@@ -141,7 +161,7 @@ def _await_rest(cluster: Cluster, options: Options) -> int | None:
         if wrong is None:
             rest_ms = cluster.world.now_ms - began_ms
             told = len(cluster.told)
-            cluster.world.run_for(CALM_MS)
+            yield CALM_MS
             wrong = what_is_wrong(cluster)
             restless = [t for t in cluster.told[told:] if isinstance(t.event, e.FailoverStarted | e.MasterSwitched)]
             if wrong is None and not restless:
@@ -151,7 +171,7 @@ def _await_rest(cluster: Cluster, options: Options) -> int | None:
                 cluster.seen["dead end: nobody eligible"] += 1
                 return None
             raise Broken(*(wrong or (29, "there is no rest: a failover in a healthy deployment")))
-        cluster.world.run_for(LOOK_EVERY_MS)
+        yield LOOK_EVERY_MS
         if cluster.world.waiting > MAX_WAITING:
             raise Broken(32, f"{cluster.world.waiting} deeds are waiting")
 
@@ -181,11 +201,11 @@ def what_is_wrong(cluster: Cluster) -> tuple[int, str] | None:
     return None
 
 
-def _exam(cluster: Cluster, options: Options) -> int:
+def _exam(cluster: Cluster, options: Options) -> Generator[int, None, int]:
     """Property 29 once more: whatever happened, the deployment can still fail over. Every master dies; all sentinels
     must name another one, that takes writes, before two attempts are over (the first may wait for an old vote)."""
     while any(sentinel.engine.state.tilt_since_ms is not None for sentinel in cluster.sentinels.values()):
-        cluster.world.run_for(LOOK_EVERY_MS)
+        yield LOOK_EVERY_MS
     began_ms = cluster.world.now_ms
     dead: dict[str, Address] = {}
     for name in cluster.settings:
@@ -196,7 +216,7 @@ def _exam(cluster: Cluster, options: Options) -> int:
             cluster.servers[views[0].address].kill(with_host=cluster.world.random.random() < 0.5)
     limit_ms = began_ms + options.down_after_ms + 2 * (2 * options.failover_timeout_ms + 12_000) + 5000
     while True:
-        cluster.world.run_for(EXAM_STEP_MS)
+        yield EXAM_STEP_MS
         waiting = [name for name, address in dead.items() if not _is_replaced(cluster, name, address)]
         if not waiting:
             return cluster.world.now_ms - began_ms
@@ -241,7 +261,8 @@ def is_dead_end(cluster: Cluster, name: str) -> bool:
     return bool(down)
 
 
-def _fill(report: Report, cluster: Cluster) -> None:
+def fill(report: Report, cluster: Cluster) -> None:
+    """What came of a run."""
     digest = hashlib.blake2b(cluster.checker.hash.digest(), digest_size=16)
     for address, server in cluster.servers.items():
         digest.update(f"{address} {server.master} {server.offset} {server.branch}\n".encode())
