@@ -149,7 +149,7 @@ def play(cluster: Cluster, options: Options, report: Report, *, settle_ms: int =
     if report.rest_ms is not None:
         report.exam_ms = yield from _exam(cluster, options)
     for sentinel in cluster.each_up():
-        cluster.checker.ended(sentinel)
+        sentinel.checker.ended(sentinel)
 
 
 def _await_rest(cluster: Cluster, options: Options) -> Generator[int, None, int | None]:
