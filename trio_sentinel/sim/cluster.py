@@ -98,6 +98,8 @@ class Cluster:
         """Interesting states that were reached."""
         self.notes: list[tuple[int, str]] = []
         """What was done to the world."""
+        self.faults: list[int] = []
+        """Numbers of the faults that happened."""
         self.identities: set[RunId] = set()
         """Every id a sentinel ever had."""
         self.writers: dict[str, Writer] = {}

@@ -5,9 +5,11 @@ Runs in which everything goes wrong a little all look alike; runs in which one t
 
 from __future__ import annotations
 
+import json
 import random
+from typing import Any
 
-from attrs import frozen
+from attrs import fields, frozen
 
 FAULTS: tuple[str, ...] = (
     "kill server",
@@ -76,6 +78,8 @@ class Options:
     """Mean time between two faults."""
     harm_ms: int = 60_000
     write_ms: int = 250
+    spared: tuple[int, ...] = ()
+    """Numbers of faults that do not happen: how a finding is made shorter."""
     members: tuple[str, ...] = ()
     """What kind each sentinel is of: `ours`, `redis 7` or `valkey 9`; those that are not named are ours."""
 
@@ -83,6 +87,28 @@ class Options:
     def mixed(self) -> bool:
         """Whether a stock sentinel is among them."""
         return any(member != OURS for member in self.members)
+
+    @property
+    def text(self) -> str:
+        """All that is not as by default, in one line; ``parse`` reads it."""
+        plain = Options(seed=self.seed)
+        chosen = {field.name: getattr(self, field.name) for field in fields(Options)}
+        told = {name: value for name, value in chosen.items() if name == "seed" or value != getattr(plain, name)}
+        return json.dumps(told, separators=(",", ":"))
+
+
+def parse(text: str) -> Options:
+    """Options that were told as ``Options.text``. Raises ValueError."""
+    try:
+        told = json.loads(text)
+        known = {field.name: field for field in fields(Options)}
+        return Options(**{known[name].name: _frozen(value) for name, value in told.items()})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no options of a run: {error}") from error
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
 
 
 def draw(seed: int) -> Options:

@@ -53,6 +53,18 @@ class Report:
     failovers: int = 0
     told: list[Told] = Factory(list)
     notes: list[tuple[int, str]] = Factory(list)
+    moves: list[tuple[int, Address, Address | None]] = Factory(list)
+    """When which server began to follow whom, or nobody."""
+    faults: list[int] = Factory(list)
+    """Numbers of the faults that happened."""
+
+    @property
+    def number(self) -> str | None:
+        """Which property is broken: its number, or the kind of the error."""
+        if self.broken is None:
+            return None
+        head = self.broken.partition(":")[0]
+        return head.removeprefix("property ")
 
     @property
     def line(self) -> str:
@@ -269,7 +281,9 @@ def fill(report: Report, cluster: Cluster) -> None:
     report.event_hash = digest.hexdigest()
     report.virtual_ms = cluster.world.now_ms - 1_000_000
     report.events, report.steps = len(cluster.told), cluster.world.steps
-    report.seen, report.told, report.notes = cluster.seen, cluster.told, cluster.notes
+    report.seen, report.told, report.notes, report.faults = cluster.seen, cluster.told, cluster.notes, cluster.faults
+    for address, server in cluster.servers.items():
+        report.moves += ((at_ms, address, master) for at_ms, master in server.history)
     report.failovers, report.false_failovers = cluster.switches(), cluster.false_failovers
     for name, writer in cluster.writers.items():
         report.acknowledged += len(writer.writes)
@@ -278,3 +292,4 @@ def fill(report: Report, cluster: Cluster) -> None:
         holder = None if agreed is None else cluster.servers.get(agreed.address)
         if holder is not None:
             report.lost += sum(1 for write in writer.writes if not holder.has(write))
+
