@@ -105,7 +105,9 @@ def timeline(report: Report, *, width: int = 120, last: int | None = None) -> It
 
 
 def _rows(report: Report, names: Names) -> list[Row]:
-    rows = [Row(at_ms, None, f"*** {names.shortened(text)}") for at_ms, text in report.notes]
+    notes = [Row(at_ms, None, f"*** {names.shortened(text)}") for at_ms, text in report.notes]
+    verdict = [notes.pop()] if report.broken is not None and notes else []
+    rows = notes
     for at_ms, server, master in report.moves:
         short = names.server(server)
         rows.append(
@@ -115,7 +117,7 @@ def _rows(report: Report, names: Names) -> list[Row]:
         tell = TELLING.get(type(told.event))
         if tell is not None:
             rows.append(Row(told.at_ms, names.sentinels[told.who], tell(names, told.event)))
-    return sorted(rows, key=lambda row: row.at_ms)
+    return sorted(rows, key=lambda row: row.at_ms) + verdict
 
 
 def _about(names: Names, event: e.WentDown | e.CameBack) -> str:
