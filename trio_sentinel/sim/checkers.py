@@ -109,6 +109,8 @@ class Checker:
         self.configurations: dict[MasterEpoch, tuple[Address, str]] = {}
         self.contested: set[MasterEpoch] = set()
         """Epochs with more than one leader, lawfully: forced, or elected by voters that did not know each other."""
+        self.spoilt: set[str] = set()
+        """Masters of which a stock member contested an epoch: they may never agree again."""
         self.repeated: Counter[MasterEpoch] = Counter()
         """How many votes stock members gave a second time."""
         self.doubles: set[RunId] = set()
@@ -216,6 +218,12 @@ class Checker:
             require(honest, 7, f"{sentinel.name} counts {event.votes} votes in epoch {epoch}, {real} were given")
         self.add_leader((name, epoch), Leader(shadow.my_id, manner, event.votes, self.cluster.world.now_ms))
         self.cluster.leader_elected(sentinel, master, manner)
+
+    def spoil(self, name: str, epoch: Epoch, how: str) -> None:
+        """A stock member contests an epoch."""
+        self.contested.add((name, epoch))
+        self.spoilt.add(name)
+        self.cluster.seen[how] += 1
 
     def add_leader(self, key: MasterEpoch, leader: Leader) -> None:
         """Property 8, with what is known of the leaders of an epoch."""

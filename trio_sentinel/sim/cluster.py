@@ -235,6 +235,11 @@ class Cluster:
         """Start again after a crash."""
         server.restart(self.new_id())
 
+    @property
+    def excused(self) -> bool:
+        """Whether liveness is not promised: stock alone, or after stock spoilt an epoch (``stock_checks.py``)."""
+        return bool(self.checker.spoilt) or all(isinstance(s, StockSentinel) for s in self.sentinels.values())
+
     def switches(self) -> int:
         """How often a leader ended a failover."""
         return sum(1 for told in self.told if type(told.event) is MasterSwitched and told.event.by is None)

@@ -5,9 +5,13 @@ are. Two properties are about the whole quorum (8, one leader in each epoch; 22,
 too, except for the epochs in which a stock member was *seen* to do one of these (numbers of core.md 19):
 
 * Q1: it was elected with votes of another epoch;
-* Q3, Q25: it voted a second time in an epoch, after a write of its file failed and it died, or after REMOVE;
+* Q3, Q25: it voted a second time in an epoch, or came back with an address of old, after a write of its file failed
+  and it died, or after REMOVE;
 * Q5: it took an epoch from a hello without the address, because the address was unusable, or because it was the old
   master's own while the member brought replicas over to a promoted one ("overtaken" in ``stock_state.Defects``).
+
+Liveness (29 to 31, and the exam at the end of peace) is promised as long as one of ours is in the quorum and no epoch was
+marked so.
 
 **A stock member** is held to these properties of core.md 20: 1 to 4 (until a write of its file failed, Q3, or, for one
 master, until it was removed, Q25; not for the epoch of a manual attempt, Q4), 9 (with its own count of the votes), 11,
@@ -146,9 +150,8 @@ class StockChecker:
             return
         trusted = self._trusted(sentinel, record, name)
         require(not trusted, 3, f"{sentinel.name} voted twice in epoch {epoch} of {name}")
-        self.whole.contested.add((name, epoch))
+        self.whole.spoil(name, epoch, "a stock member votes twice in one epoch (Q3, Q25)")
         self.whole.repeated[name, epoch] += 1
-        self.whole.cluster.seen["a stock member votes twice in one epoch (Q3, Q25)"] += 1
 
     def _started(self, sentinel: StockSentinel, record: Record, event: e.FailoverStarted) -> None:
         """Property 11."""
@@ -176,8 +179,7 @@ class StockChecker:
         given = sum(1 for candidate in whole.ballots.get(key, {}).values() if candidate == my_id)
         honest = event.votes <= given + whole.repeated[key]
         if not honest:
-            whole.contested.add(key)
-            whole.cluster.seen["a stock member leads with votes of another epoch (Q1)"] += 1
+            whole.spoil(*key, "a stock member leads with votes of another epoch (Q1)")
         whole.add_leader(key, Leader(my_id, attempt.manner, event.votes, whole.cluster.world.now_ms, honest))
         whole.cluster.leader_elected(sentinel, master, attempt.manner)
 
@@ -216,7 +218,8 @@ class StockChecker:
 
     def effect(self, sentinel: StockSentinel, effect: fx.Effect) -> None:
         """One effect, just before it is carried out."""
-        self.whole.contested |= sentinel.mind.poisoned
+        for key in sentinel.mind.poisoned - self.whole.contested:
+            self.whole.spoil(*key, "a stock member takes an epoch without its address (Q5)")
         if isinstance(effect, fx.SayHello):
             self._hello(sentinel, effect)
         elif isinstance(effect, fx.Repoint):
@@ -237,6 +240,9 @@ class StockChecker:
             require(kept, 21, f"{sentinel.name} tells two addresses of {name} in epoch {epochs[1]}")
         record.current_epoch = max(record.current_epoch, hello.current_epoch)
         record.said[name, effect.link] = (*epochs, address)
+        known, _ = self.whole.configurations.get((name, epochs[1]), (address, ""))
+        if known != address and not self._trusted(sentinel, record, name):
+            self.whole.spoil(name, epochs[1], "a stock member came back with an old configuration (Q3, Q25)")
         self.whole.one_address(sentinel, name, epochs[1], address)
 
     def opinion_sent(
