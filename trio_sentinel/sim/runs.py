@@ -68,6 +68,12 @@ class Report:
 def build(options: Options) -> Cluster:
     """The deployment of `options`, running, nothing wrong yet."""
     cluster = Cluster(World(options.seed), options.latency_ms)
+    populate(cluster, options)
+    return cluster
+
+
+def populate(cluster: Cluster, options: Options) -> None:
+    """Bring the deployment of `options` to life."""
     masters: dict[str, Address] = {}
     for n in range(options.masters):
         name = "mymaster" if n == 0 else f"master{n + 1}"
@@ -90,7 +96,6 @@ def build(options: Options) -> Cluster:
     if options.write_ms:
         for n, name in enumerate(masters):
             cluster.add_writer(name, options.write_ms, f"10.9.9.{n + 1}")
-    return cluster
 
 
 def peace_bound_ms(options: Options) -> int:
