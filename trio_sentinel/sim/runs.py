@@ -136,16 +136,18 @@ def found(error: BaseException, report: Report, cluster: Cluster) -> None:
     cluster.note(report.broken)
 
 
-def play(cluster: Cluster, options: Options, report: Report, *, settle_ms: int = 0) -> Iterator[int]:
+def play(
+    cluster: Cluster, options: Options, report: Report, *, settle_ms: int = 0, calm_ms: int = CALM_MS
+) -> Iterator[int]:
     """The phases of a run. Yields how much time, in ms, whoever drives the world lets pass before it goes on; an
-    operator's words take `settle_ms` to be carried out. Raises one of FINDINGS."""
+    operator's words take `settle_ms` to be carried out, and rest must last `calm_ms`. Raises one of FINDINGS."""
     yield WARM_UP_MS
     Harm(cluster, options).begin()
     yield options.harm_ms
     make_peace(cluster, options)
     if settle_ms:
         yield settle_ms
-    report.rest_ms = yield from _await_rest(cluster, options)
+    report.rest_ms = yield from _await_rest(cluster, options, calm_ms)
     for sentinel in cluster.each_up():
         require_no_lost_answers(sentinel)
     if report.rest_ms is not None:
@@ -154,7 +156,7 @@ def play(cluster: Cluster, options: Options, report: Report, *, settle_ms: int =
         cluster.checker.ended(sentinel)
 
 
-def _await_rest(cluster: Cluster, options: Options) -> Generator[int, None, int | None]:
+def _await_rest(cluster: Cluster, options: Options, calm_ms: int) -> Generator[int, None, int | None]:
     """Wait until nothing is wrong any more, and a while longer; None for a dead end."""
     began_ms = cluster.world.now_ms
     limit_ms = began_ms + peace_bound_ms(options)
@@ -163,7 +165,7 @@ def _await_rest(cluster: Cluster, options: Options) -> Generator[int, None, int 
         if wrong is None:
             rest_ms = cluster.world.now_ms - began_ms
             told = len(cluster.told)
-            yield CALM_MS
+            yield calm_ms
             wrong = what_is_wrong(cluster)
             restless = [t for t in cluster.told[told:] if isinstance(t.event, e.FailoverStarted | e.MasterSwitched)]
             if wrong is None and not restless:

@@ -32,6 +32,7 @@ from trio_sentinel.sim.stage_world import EPOCH_MS, StageWorld
 
 SETTLE_MS = 5000
 """An operator needs a connection to say something."""
+CALM_MS = 10_000
 LOG_LINES = 400
 
 
@@ -98,6 +99,7 @@ def draw_full(seed: int) -> Options:
         options,
         sentinels=min(options.sentinels, 5),
         masters=min(options.masters, 2),
+        replicas=min(options.replicas, 3),
         harm_ms=dice.choice((10_000, 20_000, 30_000)),
         write_ms=500,
     )
@@ -158,7 +160,7 @@ async def _keep_time(cluster: StageCluster) -> None:
 
 async def _play(cluster: StageCluster, options: Options, report: Report) -> None:
     populate(cluster, options)
-    for length_ms in play(cluster, options, report, settle_ms=SETTLE_MS):
+    for length_ms in play(cluster, options, report, settle_ms=SETTLE_MS, calm_ms=CALM_MS):
         await trio.sleep_until((cluster.world.now_ms + length_ms) / 1000)
         if cluster.error is not None:
             raise Broken("stage", "a daemon failed")
