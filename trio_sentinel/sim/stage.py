@@ -30,9 +30,9 @@ from trio_sentinel.sim.stage_sentinel import StagedSentinel
 from trio_sentinel.sim.stage_server import StagedServer
 from trio_sentinel.sim.stage_world import EPOCH_MS, StageWorld
 
-SETTLE_MS = 5000
+SETTLE_MS = 3000
 """An operator needs a connection to say something."""
-CALM_MS = 10_000
+CALM_MS = 8000
 LOG_LINES = 400
 
 
@@ -94,13 +94,16 @@ class StageCluster(Cluster):
 def draw_full(seed: int) -> Options:
     """The options of a seed: those of the fast stage, made smaller, because every byte is carried here."""
     dice = random.Random(f"full stage {seed}")
-    options = draw(seed)
+    sentinels = dice.choice((1, 2, 3, 3, 3, 3, 3, 4, 5))
+    majority = sentinels // 2 + 1
     return attrs.evolve(
-        options,
-        sentinels=min(options.sentinels, 5),
-        masters=min(options.masters, 2),
-        replicas=min(options.replicas, 3),
-        harm_ms=dice.choice((10_000, 20_000, 30_000)),
+        draw(seed),
+        sentinels=sentinels,
+        quorum=dice.choice((majority, majority, majority, 1, sentinels)),
+        masters=dice.choice((1, 1, 1, 1, 2)),
+        replicas=dice.choice((1, 2, 2, 2, 3)),
+        clock_ppm=tuple(dice.choice((0, 0, 200, -200, 20_000, -20_000)) for _ in range(sentinels)),
+        harm_ms=dice.choice((10_000, 15_000, 25_000)),
         write_ms=500,
     )
 
@@ -115,7 +118,7 @@ def run_full_options(options: Options) -> Report:
     clock = trio.testing.MockClock(autojump_threshold=0)
     clock.jump(EPOCH_MS / 1000)
     with repeatable(options.seed):
-        return trio.run(_perform, options, clock=clock)
+        return trio.run(_perform, options, clock, clock=clock)
 
 
 @contextmanager
@@ -134,10 +137,10 @@ def repeatable(seed: int) -> Iterator[None]:
         scheduler._r.setstate(state)
 
 
-async def _perform(options: Options) -> Report:
+async def _perform(options: Options, clock: trio.abc.Clock) -> Report:
     report = Report(options=options)
     async with trio.open_nursery() as nursery:
-        cluster = StageCluster(StageWorld(options.seed), nursery, options.latency_ms)
+        cluster = StageCluster(StageWorld(options.seed, clock), nursery, options.latency_ms)
         cluster.streams.choppy = random.Random(f"choppy {options.seed}").random() < 0.5
         nursery.start_soon(_keep_time, cluster, name="world")
         try:

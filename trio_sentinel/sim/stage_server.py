@@ -40,6 +40,7 @@ class StagedServer(FakeServer):
     configured_master: Address | None = None
     """What its configuration file says since the last CONFIG REWRITE."""
     client_pause_until_ms: int = 0
+    """CLIENT PAUSE and a running FAILOVER pause each for itself; ``paused_until_ms`` is the later one."""
     guests: dict[int, Guest] = Factory(dict)
     writes: dict[bytes, Write] = Factory(dict)
     """By value: what was written, until its writer knows."""
@@ -48,11 +49,6 @@ class StagedServer(FakeServer):
     def process(self) -> Process:
         """See `stage_network.Listener`."""
         return self
-
-    @property
-    def paused(self) -> bool:
-        """By a client's CLIENT PAUSE, or while a FAILOVER runs."""
-        return self.world.now_ms < max(self.paused_until_ms, self.client_pause_until_ms)
 
     def listen(self) -> None:
         """Open the port."""
@@ -74,6 +70,19 @@ class StagedServer(FakeServer):
         """SIGKILL, or the power fails."""
         super().kill(with_host=with_host)
         self.guests.clear()
+
+    def end_handover(self) -> None:
+        """FAILOVER ABORT, its end or its timeout; what a client asked for goes on."""
+        if self.handing_over:
+            super().end_handover()
+            self.paused_until_ms = self.client_pause_until_ms
+
+    def pause(self, length_ms: int) -> None:
+        """CLIENT PAUSE, or UNPAUSE for 0."""
+        until_ms = max(self.client_pause_until_ms, self.world.now_ms + length_ms)
+        self.client_pause_until_ms = until_ms if length_ms else 0
+        running_ms = self.handover_until_ms if self.handing_over else 0
+        self.paused_until_ms = max(self.client_pause_until_ms, running_ms)
 
     def publish(self, channel: bytes, payload: bytes) -> int:
         """A message for everybody who subscribed; how many that were."""
@@ -270,10 +279,9 @@ def _client(guest: Guest, argv: Argv) -> Reply:
         kind = Channel.PUBSUB if argv[3].lower() == b"pubsub" else Channel.COMMAND
         return integer(server.kill_guests(kind, spared=guest))
     elif word == b"pause":
-        until_ms = server.world.now_ms + min(int(argv[2]), MAX_TIMEOUT_MS)
-        server.client_pause_until_ms = max(server.client_pause_until_ms, until_ms)
+        server.pause(min(int(argv[2]), MAX_TIMEOUT_MS))
     elif word == b"unpause":
-        server.client_pause_until_ms = 0
+        server.pause(0)
     return OK
 
 

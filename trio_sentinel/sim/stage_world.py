@@ -21,14 +21,15 @@ EPOCH_MS: Final = 1_000_000
 class StageWorld(World):
     """See the head of the file. To be used inside Trio only."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, clock: trio.abc.Clock) -> None:
+        self._clock = clock
         self._alarm = trio.CancelScope()
         super().__init__(seed)
 
     @property
     def now_ms(self) -> int:
         """Trio's clock, in whole milliseconds."""
-        return round(trio.current_time() * 1000)
+        return round(self._clock.current_time() * 1000)
 
     @now_ms.setter
     def now_ms(self, value: int) -> None:
