@@ -82,7 +82,7 @@ class ServerSense(LinkSense):
     failover_state_since_ms: Millis = 0
     script_kill_sent: bool = False
     corrected_at_ms: Millis | None = None
-    """When it was last ordered back to its master."""
+    """When it was last ordered to follow the master, after it was found astray."""
     rest: Rest = Factory(Rest)
 
     @property
