@@ -140,8 +140,8 @@ def _follows_another(s: Situation, master: Master, replica: Replica) -> bool:
     sense = s.server(master, replica.address)
     if sense.master_host is None:
         return False
-    if s.state.settings.resolve_hostnames and s.state.ip(sense.master_host) == "":
-        return False  # a name nobody has resolved yet: it may be the right one
+    if s.state.settings.resolve_hostnames and s.awaits_ip(sense.master_host):
+        return False  # it may be the right one
     right = sense.master_port == master.address.port and s.state.same_host(sense.master_host, master.address.host)
     return not right
 
@@ -231,7 +231,7 @@ def _newer_configuration(s: Situation, master: Master, hello: Hello, switch: Swi
         return
     if promoted and running is not None and hello.config_epoch <= running.epoch:
         return
-    if "" in (s.state.ip(new.host), s.state.ip(master.address.host)):
+    if s.state.ip(new.host) == "" or s.awaits_ip(master.address.host):
         return  # Not resolved yet: it may be the same machine. The next hello comes in two seconds.
     if s.state.same_address(new, master.address) and not promoted:
         if running is not None and hello.config_epoch > running.epoch:
