@@ -220,6 +220,15 @@ def test_hello_names_hosts_only_when_they_are_announced() -> None:
         assert kit.wait(3000).all(fx.SayHello)[-1].hello.master_host == host
 
 
+def test_nothing_is_said_about_a_master_whose_address_is_not_known() -> None:
+    """Stock takes an empty address for a new one (core.md Q5)."""
+    named = Address("redis-a", 6379)
+    kit = given(address=named, globals_=GlobalSettings(resolve_hostnames=True), settled=False, replicas=0)
+    assert not kit.wait(10_000).has(fx.SayHello)
+    kit.hear(i.NameResolved("redis-a", MASTER.host))
+    assert {said.hello.master_host for said in kit.wait(2000).all(fx.SayHello)} == {MASTER.host}
+
+
 def test_q9_unanswered_hello_is_not_repeated_over_the_same_connection() -> None:
     kit = given(down_after_ms=10_000_000)
     kit.servers[R1].takes_hellos = False
@@ -276,6 +285,18 @@ def test_engine_is_not_woken_without_need(masters: int) -> None:
         kit.wait_until(kit.engine.next_due_ms())
         looks += 1
     assert looks <= 10 * 15 * masters
+
+
+def test_peer_of_many_masters_is_seen_down_though_a_hundred_hellos_wait() -> None:
+    """Hellos about many masters may fill a silent link sooner than the next PING is due there."""
+    kit = given(peers=1)
+    sense = kit.engine.senses.peers[P1]
+    while sense.ping_since_ms is not None or kit.now_ms - sense.last_ok_at_ms > 100:
+        kit.wait(1)
+    kit.peers[P1].silent()
+    sense.pending = 150
+    kit.wait(1000 + DOWN_AFTER_MS)
+    assert kit.master.peers[P1].s_down
 
 
 def test_shared_link_to_a_silent_peer_is_seen_down_by_all_masters() -> None:

@@ -284,10 +284,12 @@ def _tend_server(s: Situation, master: Master, address: Address) -> Iterator[Eff
         yield PollInfo(link)
     hello_due_ms = _server_hello_due_ms(s, master, sense)
     if hello_due_ms is not None and s.now_ms >= hello_due_ms:
-        sense.hello_in_flight = True
         sense.hello_sent_at_ms = s.now_ms
-        sense.pending += 1
-        yield SayHello(link, hello_about(s, master))
+        hello = hello_about(s, master)
+        if hello.master_host:
+            sense.hello_in_flight = True
+            sense.pending += 1
+            yield SayHello(link, hello)
 
 
 def _server_dues(s: Situation, master: Master, sense: ServerSense) -> Iterator[Millis]:
@@ -372,7 +374,8 @@ def _hello_due_ms(s: Situation, accepted_at_ms: Millis | None, sent_at_ms: Milli
 
 
 def hello_about(s: Situation, master: Master) -> Hello:
-    """What I say of myself and of `master`; an empty host stands for the link's own address (core.md 6.1)."""
+    """What I say of myself and of `master`; an empty host stands for the link's own address (core.md 6.1). While the
+    address of `master` is not known it is not worth saying: stock takes an empty one for a switch (core.md Q5)."""
     state = s.state
     address = master.current_address
     return Hello(
@@ -397,18 +400,26 @@ def _tend_peer(s: Situation, master: Master, peer: Peer) -> Iterator[Effect]:
     yield from _dial(s, sense, link, sense.address, Channel.COMMAND)
     if not sense.command.open:
         return
-    if sense.pending < PENDING_LIMIT:
+    if _may_ping(sense):
         yield from _ping(s, sense, link, master.settings.down_after_ms)
     opinion = s.opinion(master, peer.run_id)
     if not s.fresh(opinion):
         opinion.master_down = False
         opinion.voted_for = None
     if _peer_hello_due_ms(s, opinion) <= s.now_ms:
-        opinion.hello_in_flight = True
         opinion.hello_sent_at_ms = s.now_ms
-        sense.pending += 1
-        yield SayHello(link, hello_about(s, master))
+        hello = hello_about(s, master)
+        if hello.master_host:
+            opinion.hello_in_flight = True
+            sense.pending += 1
+            yield SayHello(link, hello)
     yield from _ask(s, master, sense, opinion)
+
+
+def _may_ping(sense: PeerSense) -> bool:
+    """The first PING, which starts the clock of silence, is always sent: of many masters that share a link each may
+    have a hello unanswered there. The limit is for the PINGs after it."""
+    return sense.ping_since_ms is None or sense.pending < PENDING_LIMIT
 
 
 def _peer_dues(s: Situation, master: Master, peer: Peer) -> Iterator[Millis]:
@@ -416,7 +427,7 @@ def _peer_dues(s: Situation, master: Master, peer: Peer) -> Iterator[Millis]:
     yield from _dial_due(s, sense, sense.address, Channel.COMMAND)
     if not sense.command.open:
         return
-    if sense.pending < PENDING_LIMIT:
+    if _may_ping(sense):
         yield _ping_due_ms(s, sense, master.settings.down_after_ms)
     opinion = s.opinion(master, peer.run_id)
     yield _peer_hello_due_ms(s, opinion)
