@@ -50,7 +50,7 @@ def test_monitored_master_is_dialled_and_saved_before_the_answer() -> None:
 
 
 def test_q19_two_masters_at_one_address_are_warned_about() -> None:
-    kit = given(names=("b", NAME))
+    kit = given(names=(NAME, "b"))
     at = kit.engine.state.masters["b"].address
     heard = kit.ask(lambda n: i.MonitorAsked(n, "a", at, 2))
     assert heard.one(e.MasterMonitored).twin == "b"
