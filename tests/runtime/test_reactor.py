@@ -429,7 +429,8 @@ async def test_without_even_the_spare_descriptor_the_listener_rests_and_comes_ba
     async with open_reactor() as reactor:
         house = House(reactor)
         listening = house.listening
-        os.close(listening._spare)  # type: ignore[arg-type]
+        assert listening._spare is not None
+        listening._spare.close()
         listening._spare = None
         listening.paused = True
         reactor.interest(listening, 0)

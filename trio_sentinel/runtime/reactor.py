@@ -26,8 +26,8 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import trio
 
-from trio_sentinel.ports import Handler, Transport
-from trio_sentinel.runtime.poller import READ, WRITE, Poller, make_poller
+from trio_sentinel.ports import Handler, Socket, Sockets, Spare, Transport
+from trio_sentinel.runtime.poller import READ, WRITE, Poller, SystemSockets, make_poller
 from trio_sentinel.runtime.transport import SocketTransport, TlsTransport, reason_of
 
 MakeHandler: TypeAlias = Callable[[Transport], Handler]
@@ -60,7 +60,7 @@ class Listening:
     def __init__(
         self,
         reactor: Reactor,
-        sock: socket.socket,
+        sock: Socket,
         make_handler: MakeHandler,
         tls: ssl.SSLContext | None,
         on_trouble: Callable[[str], None] | None,
@@ -74,7 +74,7 @@ class Listening:
         self._tls = tls
         self._on_trouble = on_trouble
         self._has_room = has_room
-        self._spare: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._spare: Spare | None = reactor.sockets.spare()
 
     def on_ready(self, events: int) -> None:
         """Clients are waiting. A closed or paused listener hears nothing."""
@@ -107,12 +107,12 @@ class Listening:
         Simply returning would be a busy loop: the listener stays readable.
         """
         if self._spare is not None:
-            os.close(self._spare)
+            self._spare.close()
             self._spare = None
             with contextlib.suppress(OSError):
                 self.sock.accept()[0].close()
         try:
-            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            self._spare = self._reactor.sockets.spare()
         except OSError:
             self.paused = True
             self._reactor.interest(self, 0)
@@ -123,7 +123,7 @@ class Listening:
             return
         if self._spare is None:
             with contextlib.suppress(OSError):
-                self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+                self._spare = self._reactor.sockets.spare()
         self.paused = False
         self._reactor.interest(self, READ)
 
@@ -144,7 +144,7 @@ class Listening:
         self._reactor.forget(self)
         self.sock.close()
         if self._spare is not None:
-            os.close(self._spare)
+            self._spare.close()
 
 
 class Dialing:
@@ -161,7 +161,7 @@ class Dialing:
         self._make_handler = make_handler
         self._on_failed = on_failed
         self._tls = tls
-        self._sock: socket.socket | None = None
+        self._sock: Socket | None = None
         self._address: tuple[str, int] = ("", 0)
         self._tunnel: TlsTransport | None = None
         self.closed = False
@@ -176,12 +176,11 @@ class Dialing:
         self._address = address
         try:
             family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-            sock = socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0))
+            sock = self._reactor.sockets.stream(family)
         except OSError as error:
             self._fail_later(reason_of(error))
             return
         self._sock = sock
-        sock.setblocking(False)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if source_address:
@@ -268,9 +267,7 @@ class Waker:
     """A pair of sockets: what is written at one end makes the poll set ready."""
 
     def __init__(self, reactor: Reactor) -> None:
-        self._near, self._far = socket.socketpair()
-        self._near.setblocking(False)
-        self._far.setblocking(False)
+        self._near, self._far = reactor.sockets.pair()
         self._rung = False
         self.closed = False
         self.fd = self._near.fileno()
@@ -315,10 +312,18 @@ class Reactor:
     """See the head of the file. Make it, listen and dial on it, and `run` it in a nursery.
 
     `gap_s` tells how many seconds to sleep between turns, so that more work meets in each; None or 0 means not at all.
+    `poller` and `sockets` belong together; by default they are the system's.
     """
 
-    def __init__(self, *, poller: Poller | None = None, gap_s: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        poller: Poller | None = None,
+        sockets: Sockets | None = None,
+        gap_s: Callable[[], float] | None = None,
+    ) -> None:
         self._poller = make_poller() if poller is None else poller
+        self.sockets: Final[Sockets] = SystemSockets() if sockets is None else sockets
         self._gap_s = gap_s
         self._watched: dict[int, Any] = {}
         self._deferred: list[Callable[[], None]] = []
@@ -337,7 +342,7 @@ class Reactor:
 
     def listen(
         self,
-        sock: socket.socket,
+        sock: Socket,
         make_handler: MakeHandler,
         tls: ssl.SSLContext | None = None,
         *,
@@ -455,7 +460,7 @@ class Reactor:
 
     def adopt(
         self,
-        sock: socket.socket,
+        sock: Socket,
         remote: Any,
         make_handler: MakeHandler,
         tls: ssl.SSLContext | None,
