@@ -116,7 +116,6 @@ class StagedSentinel(SimSentinel):
         self.parts = assemble(
             configuration,
             self._host(configuration, resolving),
-            directives=configuration.directives,
             rights=OnePassword.of(configuration.directives.requirepass),
             log=self._log,
             on_events=self._note,
