@@ -162,6 +162,8 @@ def hear_hello(s: Situation, hello: Hello, switch: Switch) -> Iterator[Event]:
         return
     address = Address(hello.host, hello.port)
     known = master.peers.get(hello.run_id)
+    if _is_mine(s, master, address):
+        return
     if known is None:
         if not usable(s, address) or len(master.peers) >= MAX_PEERS:
             return
@@ -173,6 +175,21 @@ def hear_hello(s: Situation, hello: Hello, switch: Switch) -> Iterator[Event]:
         yield EpochRaised(epoch=highest, subject=s.state.subject_of_master(master))
     if hello.config_epoch > master.config_epoch:
         yield from _newer_configuration(s, master, hello, switch)
+
+
+def _is_mine(s: Situation, master: Master, address: Address) -> bool:
+    """Whether a hello names the place where I listen.
+
+    A server may deliver late what an earlier identity of mine said there, before my file was lost or written anew.
+    Taken for a peer it would be asked for its vote, at my own port, and I would count my vote twice (property 7).
+    """
+    settings = s.state.settings
+    if address.port != (settings.announce_port or s.state.own_port):
+        return False
+    if settings.announce_ip:
+        return s.state.same_host(address.host, settings.announce_ip)
+    servers = (master.address, *master.replicas)
+    return any(s.server(master, server).local_host == address.host for server in servers)
 
 
 def _peer_arrives(s: Situation, master: Master, run_id: RunId, address: Address) -> Iterator[Event]:
