@@ -33,7 +33,7 @@ from .harness_servers import DataServer, Flavour
 LIMIT_S = 20.0
 SILENCE_S = 0.15
 NAMES = ("A", "B", "C")
-SLOW_LOADING = ("--key-load-delay", "500", "--loading-process-events-interval-bytes", "1024")
+SLOW_LOADING = ("--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024")
 
 
 class Line(ABC):
@@ -140,6 +140,11 @@ class Rig(ABC):
         """What a sentinel reads in INFO."""
         return self.read(self.line(name).ask("INFO"))
 
+    def linked(self, name: str) -> InfoReading:
+        """What a sentinel reads in INFO once the replication link is up."""
+        self.wait(lambda: self.info(name).master_link_up)
+        return self.info(name)
+
     def read(self, reply: Reply) -> InfoReading:
         """What a sentinel reads in this INFO."""
         assert isinstance(reply, bytes), reply
@@ -156,7 +161,7 @@ class Rig(ABC):
             "replicas": sorted(map(self.called, reading.replicas)),
             "master": master,
             "link": reading.master_link_up,
-            "down": None if reading.master_link_down_ms == 0 else reading.master_link_down_ms // abs(reading.master_link_down_ms),
+            "down": (reading.master_link_down_ms > 0) - (reading.master_link_down_ms < 0),
             "priority": reading.priority,
             "has offset": reading.repl_offset is not None,
             "announced": reading.announced,
@@ -244,7 +249,7 @@ class RealRig(Rig):
 
     def _answers(self, name: str) -> bool:
         try:
-            return shape(self.line(name).ask("PING")) == "PONG"
+            return bool(shape(self.line(name).ask("PING")) == "PONG")
         except OSError:
             return False
 
@@ -290,9 +295,6 @@ class RealRig(Rig):
         server = self._servers[name]
         line = self.line(name)
         assert shape(line.ask("SLAVEOF", "NO", "ONE")) == "OK"
-        for number in range(64):
-            assert shape(line.ask("DEBUG", "POPULATE", "2000", f"key{number}", "8")) == "OK" or number == 0
-            break
         for number in range(400):
             line.say("SET", f"k{number}", "v" * 2000)
         for _ in range(400):

@@ -86,8 +86,7 @@ def promotion(rig: Rig) -> Story:
         told += [shape(mover.hear()) for _ in range(5)]
         told.append(shape(mover.hear())[:2])
         told.append(rig.read(mover.hear()).role)
-        rig.wait(lambda name=name: rig.info(name).master_link_up)
-        told.append(rig.tell(rig.info(name)))
+        told.append(rig.tell(rig.linked(name)))
     rig.wait(lambda: len(rig.info("B").replicas) == 2)
     told.append(rig.tell(rig.info("B")))
     rig.wait(lambda: len({rig.info(name).repl_offset for name in ("A", "C")}) == 1)
@@ -272,9 +271,7 @@ SCENARIOS: tuple[Callable[[Rig], Story], ...] = (
     ids=lambda flavour: flavour.value,
 )
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_the_fake_reads_like_a_real_server(
-    scenario: Callable[[Rig], Story], flavour: Flavour, tmp_path: Path
-) -> None:
+def test_the_fake_reads_like_a_real_server(scenario: Callable[[Rig], Story], flavour: Flavour, tmp_path: Path) -> None:
     with real_rig(flavour, tmp_path) as rig:
         real = scenario(rig)
     assert scenario(FakeRig()) == real
