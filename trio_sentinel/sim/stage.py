@@ -105,6 +105,7 @@ def draw_full(seed: int) -> Options:
         clock_ppm=tuple(dice.choice((0, 0, 200, -200, 20_000, -20_000)) for _ in range(sentinels)),
         harm_ms=dice.choice((10_000, 15_000, 25_000)),
         write_ms=500,
+        members=(),
     )
 
 

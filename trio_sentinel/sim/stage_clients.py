@@ -64,6 +64,12 @@ class Talker:
         self.gone = False
         self._end: End = network.connect(person, person.address.host, target, self)
 
+    @property
+    def life(self) -> int:
+        """Which life of the process it leads to; once it is connected."""
+        assert self._end.far is not None
+        return self._end.far.life
+
     def say(self, *words: str) -> None:
         """Send one command as soon as it is possible."""
         self._out += command(*words)
@@ -173,12 +179,9 @@ def _failover(asked: i.FailoverAsked) -> list[tuple[str, ...]]:
 
 
 def _crash_points(asked: i.CrashPointsSetAsked) -> list[tuple[str, ...]]:
-    points = []
-    if asked.after_election:
-        points.append("crash-after-election")
-    if asked.after_promotion:
-        points.append("crash-after-promotion")
-    return [("SENTINEL", "SIMULATE-FAILURE", *points)]
+    points = (("crash-after-election", asked.after_election), ("crash-after-promotion", asked.after_promotion))
+    words = [word for word, wanted in points if wanted]
+    return [("SENTINEL", "SIMULATE-FAILURE", *(words or ("help",)))]  # each call clears what was set before
 
 
 WORDS: Final[dict[type[Any], Callable[[Any], list[tuple[str, ...]]]]] = {
@@ -264,7 +267,6 @@ class StagedWriter(Writer):
 
     def _listen(self) -> None:
         sentinel = self.cluster.world.random.choice(self.cluster.staged())
-        switches = sentinel.switches
         places: list[int] | None = None
 
         def heard(reply: Reply) -> None:
@@ -272,13 +274,14 @@ class StagedWriter(Writer):
             if not isinstance(reply, list) or reply[0] != b"message":
                 return
             payload = reply[2]
+            switches = sentinel.switches[talker.life]
             wanted = range(len(switches)) if places is None else [place + 1 for place in places]
             places = [place for place in wanted if switches[place : place + 1] == [payload]]
             require(bool(places), "news", f"{sentinel.name} publishes {payload!r} out of order")
             self.cluster.seen["a switch heard by a subscriber"] += 1
 
-        self.listening = Talker(self.cluster.streams, self.person, sentinel.address, heard, self._deaf)
-        self.listening.say("SUBSCRIBE", "+switch-master")
+        talker = self.listening = Talker(self.cluster.streams, self.person, sentinel.address, heard, self._deaf)
+        talker.say("SUBSCRIBE", "+switch-master")
 
     def _deaf(self) -> None:
         self.listening = None

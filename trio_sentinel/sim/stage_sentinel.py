@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -61,8 +62,8 @@ class StagedSentinel(SimSentinel):
         self.parts: Assembly
         self.shown: dict[str, list[tuple[int, Address]]] = {}
         """By master: since when which address is told to clients, in this life."""
-        self.switches: list[bytes] = []
-        """What was published as +switch-master, in this life."""
+        self.switches: defaultdict[int, list[bytes]] = defaultdict(list)
+        """What was published as +switch-master, by life."""
         self.scope = trio.CancelScope()
         self._thawed = trio.Event()
         super().__init__(cluster, name, address, snapshot)
@@ -88,7 +89,7 @@ class StagedSentinel(SimSentinel):
         """Begin from what is in the file."""
         self.up, self.host_up, self.frozen = True, True, False
         self.life += 1
-        self.pongs, self.voices, self.shown, self.switches = {}, {}, {}, []
+        self.pongs, self.voices, self.shown = {}, {}, {}
         self._started_at_ms = self.world.now_ms
         self.kernel = Kernel(self.network, self)
         self.scope = trio.CancelScope()
@@ -215,7 +216,7 @@ class StagedSentinel(SimSentinel):
     def note_switch(self, effect: fx.Announce) -> None:
         """What subscribers must hear of it."""
         told = [one.payload for one in bulletins_of(effect.event) if one.channel == "+switch-master"]
-        self.switches += [payload.encode() for payload in told]
+        self.switches[self.life] += [payload.encode() for payload in told]
 
     def exit_by_order(self) -> None:
         """SENTINEL SIMULATE-FAILURE has come to its point."""
