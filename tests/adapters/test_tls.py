@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
 from pathlib import Path
 
@@ -181,8 +182,8 @@ def test_without_session_caching_no_ticket_is_given(files: dict[str, str]) -> No
 
 async def test_certificates_can_be_renewed(files: dict[str, str], tmp_path: Path) -> None:
     certificate, key = tmp_path / "c", tmp_path / "k"
-    certificate.write_text(Path(files["tls_cert_file"]).read_text())
-    key.write_text(Path(files["tls_key_file"]).read_text())
+    shutil.copy(files["tls_cert_file"], certificate)
+    shutil.copy(files["tls_key_file"], key)
     directives = configured(files, tls_cert_file=str(certificate), tls_key_file=str(key), tls_replication=True)
     used: list[Contexts] = []
     lines: list[str] = []
