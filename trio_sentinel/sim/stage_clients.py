@@ -56,13 +56,17 @@ class Talker:
         target: Address,
         on_reply: Callable[[Reply], None],
         on_gone: Callable[[], None],
+        password: str | None = None,
     ) -> None:
         self._on_reply = on_reply
         self._on_gone = on_gone
+        self._unheard = 0 if password is None else 1
         self._reader = ReplyReader()
         self._out = bytearray()
         self.gone = False
         self._end: End = network.connect(person, person.address.host, target, self)
+        if password is not None:
+            self.say("AUTH", password)
 
     @property
     def life(self) -> int:
@@ -88,7 +92,9 @@ class Talker:
         self._flush()
         if end.inbox:
             for reply in self._reader.feed(end.read(len(end.inbox))):
-                if not self.gone:
+                if self._unheard:
+                    self._unheard -= 1  # the answer to AUTH
+                elif not self.gone:
                     self._on_reply(reply)
         if (end.broken or end.ended) and not self.gone:
             self.close()
@@ -119,6 +125,9 @@ class Operator:
     def send(self, request: i.Request) -> None:
         """Say what the request says, in order."""
         self._words.extend(WORDS[type(request)](request))
+        password = self._sentinel.cluster.scenery.server_password
+        if isinstance(request, i.MonitorAsked) and password is not None:
+            self._words.append(("SENTINEL", "SET", request.name, "auth-pass", password))
         if self._talker is None:
             self._call()
 
@@ -132,7 +141,9 @@ class Operator:
     def _call(self) -> None:
         sentinel = self._sentinel
         self._unanswered = len(self._words)
-        talker = self._talker = Talker(sentinel.network, self._person, sentinel.address, self._heard, self._refused)
+        talker = self._talker = Talker(
+            sentinel.network, self._person, sentinel.address, self._heard, self._refused, sentinel.password
+        )
         for words in self._words:
             talker.say(*words)
 
@@ -234,8 +245,14 @@ class StagedWriter(Writer):
 
     def _choose_sentinel(self) -> None:
         self.source = self.cluster.world.random.choice(self.cluster.staged())
+        source = self.source
         self.asking = Talker(
-            self.cluster.streams, self.person, self.source.address, self._told_address, self._lost_sentinel
+            self.cluster.streams,
+            self.person,
+            source.address,
+            self._told_address,
+            self._lost_sentinel,
+            source.password,
         )
 
     def _lost_sentinel(self) -> None:
@@ -280,7 +297,9 @@ class StagedWriter(Writer):
             require(bool(places), "news", f"{sentinel.name} publishes {payload!r} out of order")
             self.cluster.seen["a switch heard by a subscriber"] += 1
 
-        talker = self.listening = Talker(self.cluster.streams, self.person, sentinel.address, heard, self._deaf)
+        talker = self.listening = Talker(
+            self.cluster.streams, self.person, sentinel.address, heard, self._deaf, sentinel.password
+        )
         talker.say("SUBSCRIBE", "+switch-master")
 
     def _deaf(self) -> None:
@@ -295,7 +314,14 @@ class StagedWriter(Writer):
             self._leave_server()
         if self.writing is None:
             self.written_to = address
-            self.writing = Talker(self.cluster.streams, self.person, address, self._written, self._leave_server)
+            self.writing = Talker(
+                self.cluster.streams,
+                self.person,
+                address,
+                self._written,
+                self._leave_server,
+                self.cluster.scenery.server_password,
+            )
         self.count += 1
         value = f"{self.name} {self.count}"
         self.sent.append((now_ms, address, value.encode()))

@@ -57,7 +57,9 @@ class StagedSentinel(SimSentinel):
 
     def __init__(self, cluster: StageCluster, name: str, address: Address, snapshot: Snapshot) -> None:
         self.files = VirtualDisk()
-        self.first_lines = FIRST_LINES.format(port=address.port)
+        self.password = cluster.scenery.port_password
+        password = "" if self.password is None else f'requirepass "{self.password}"\n'
+        self.first_lines = FIRST_LINES.format(port=address.port) + password
         self.kernel: Kernel
         self.parts: Assembly
         self.shown: dict[str, list[tuple[int, Address]]] = {}
@@ -129,7 +131,9 @@ class StagedSentinel(SimSentinel):
             await closed.wait()
         resolving.cancel_scope.cancel()
         if life == self.life:
+            self.cluster.seen["a shutdown in good order"] += 1
             self.crash()
+            self.cluster.restart_later(self)
 
     def _host(self, configuration: Configuration, resolving: trio.Nursery) -> Host:
         clock = StageClock(self)
