@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
-import attrs
 import trio
 from attrs import frozen
 from trio_util import AsyncValue
@@ -254,7 +253,6 @@ async def open_sentinel(
         parts = assemble(
             configuration,
             _host(configuration, resolving, log),
-            directives=attrs.evolve(directives, maxclients=client_limit(directives.maxclients)),
             rights=rights,
             log=log,
             on_events=note,
@@ -316,6 +314,7 @@ def _host(configuration: Configuration, resolving: trio.Nursery, log: Log) -> Ho
         random_bytes=secrets.token_bytes,
         identity=_identity(configuration, clock.now_ms()),
         cpu_seconds=_cpu_seconds,
+        client_limit=client_limit,
     )
 
 

@@ -126,11 +126,25 @@ def test_replica_that_plays_master_is_converted_after_four_hello_periods() -> No
     assert (order.link.address, order.host, order.port) == (R1, MASTER.host, MASTER.port)
 
 
-def test_it_is_told_again_with_every_info_until_it_obeys() -> None:
+def test_it_is_told_again_until_it_obeys_once_a_second() -> None:
     kit, _ = convert_wanted()
     kit.wait(8001)
     assert kit.info(R1, master_info()).has(e.ReplicaConverted)
+    kit.wait(999)
+    assert not kit.info(R1, master_info()).has(e.ReplicaConverted)
+    kit.wait(1)
     assert kit.info(R1, master_info()).has(e.ReplicaConverted)
+
+
+@pytest.mark.parametrize("reading", [master_info(), replica_info(R2)], ids=["plays master", "follows another"])
+def test_server_that_refuses_to_follow_is_not_told_in_a_hurry(reading: InfoReading) -> None:
+    """The order carries an INFO of its own; its reply must not bring the next order at once, for ever. Each would cut
+    off the server's clients as well."""
+    kit = given(failover_timeout_ms=5000)
+    kit.servers[R1].info = reading
+    events = kit.wait(30_000).events
+    orders = [event for event in events if isinstance(event, e.ReplicaConverted | e.ReplicaRepointed)]
+    assert 2 <= len(orders) <= 30
 
 
 def test_replica_that_fell_lately_is_not_repointed_yet() -> None:
@@ -227,13 +241,26 @@ def test_nobody_is_told_to_follow_itself() -> None:
     kit.wait(100)
     alias = Address("10.0.0.7", 6379)
     kit.hear(i.InfoHeard(ServerLink(NAME, kit.master.address), master_info(replicas=(alias,)), b""))
-    if alias not in kit.master.replicas:
-        return  # not even taken while the name of the master is unknown
+    assert alias in kit.master.replicas, "nobody knows yet that it is the same"
     kit.hear(i.NameResolved("redis-a", alias.host))
     kit.wait(9000)
     heard = kit.hear(i.InfoHeard(ServerLink(NAME, alias), master_info(), b""))
     heard.effects += kit.wait(20_000).effects
     assert not any(order.link.address == alias for order in heard.all(fx.Repoint))
+
+
+def test_master_with_a_second_address_is_not_told_to_follow_itself() -> None:
+    """A server with two addresses is known as a replica from the time when it was one. Stock orders it to follow
+    itself, and that is the end of the only master."""
+    kit = given(replicas=1)
+    kit.muted |= {fx.PollInfo, fx.Repoint}
+    same = "c" * 40
+    kit.info(MASTER, master_info(run_id=same))
+    kit.info(R1, master_info(run_id=same))
+    kit.wait(9000)
+    kit.info(MASTER, master_info(run_id=same))
+    assert not kit.info(R1, master_info(run_id=same)).has(fx.Repoint)
+    assert kit.info(R1, master_info(run_id="d" * 40)).has(fx.Repoint), "the time was ripe"
 
 
 # ---------------------------------------------------------------- hello: peers

@@ -243,6 +243,9 @@ class Engine:
                 senses.hurry_hellos(self._s, event.subject.master)
             case e.SettingChanged() if event.words[0].lower() in ("auth-pass", "auth-user"):
                 yield from senses.hang_up_servers(self._s, event.subject.master, "credentials changed")
+            case e.ReplicaConverted() | e.ReplicaRepointed():
+                self._expect_info(event.subject.master, event.address)
+                self.senses.servers[event.subject.master, event.address].corrected_at_ms = self._s.now_ms
             case e.PromotionSent(handover_ms=None) | e.ReconfSent() | e.ReconfTimedOut():
                 self._expect_info(event.subject.master, event.address)
                 if isinstance(event, e.ReconfSent) and not event.best_effort:
@@ -536,6 +539,9 @@ class Engine:
         self._accept(heard.request, administration.remove(self._s, heard))
 
     def _reset_asked(self, heard: i.ResetAsked) -> None:
+        for name in heard.names:
+            if (master := self.state.masters.get(name)) is not None:
+                self._apply_all(failover.conclude(self._s, master))
         verdict = administration.reset(self._s, heard)
         if self._answer(heard.request, verdict):
             count = 0 if isinstance(verdict, Refusal) else len(verdict)

@@ -6,10 +6,12 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
+import attrs
 from attrs import field, frozen
 
+from trio_sentinel.model import views
 from trio_sentinel.model.engine import Engine, Outcome
 from trio_sentinel.model.events import Event
 from trio_sentinel.model.values import Level
@@ -31,6 +33,9 @@ from trio_sentinel.wire.directives import Directives
 
 Log = Callable[[Level, str], None]
 
+PLACES_TO_BE_TURNED_AWAY: Final = 16
+"""So many more than there are places may come in, to be told that there is none."""
+
 
 @frozen(kw_only=True)
 class Host:
@@ -47,6 +52,8 @@ class Host:
     """Unpredictable in a daemon."""
     identity: Identity
     cpu_seconds: Callable[[], Mapping[str, float]] = dict
+    client_limit: Callable[[int, int], int] = lambda maxclients, links: maxclients
+    """How many clients there is room for beside so many links, at most ``maxclients``."""
     make_poller: Callable[[], Poller] | None = None
     sockets: Sockets | None = None
     make_bridge: Callable[[Engine, Clock], Bridge] = Bridge
@@ -79,15 +86,22 @@ class Assembly:
     def listen(self, sock: Socket, tls: ssl.SSLContext | None = None) -> Listening:
         """Serve the clients of a listening socket."""
         return self.client_reactor.listen(
-            sock, partial(admit, self.house), tls, on_trouble=partial(self.log, Level.WARNING)
+            sock,
+            partial(admit, self.house),
+            tls,
+            on_trouble=partial(self.log, Level.WARNING),
+            has_room=self._has_room,
         )
+
+    def _has_room(self) -> bool:
+        """Whether one more may come in, if only to be told that there is no place (`House.refusal_of`)."""
+        return self.client_reactor.connections < self.house.clients.places + PLACES_TO_BE_TURNED_AWAY
 
 
 def assemble(
     configuration: Configuration,
     host: Host,
     *,
-    directives: Directives,
     rights: Rights,
     log: Log,
     on_events: Callable[[tuple[Event, ...]], None],
@@ -98,12 +112,12 @@ def assemble(
     """Put a sentinel together.
 
     Args:
-        directives: those of `configuration`, less what this host cannot give (``maxclients``).
         on_events: hears of every decision.
         shutdown: what the command SHUTDOWN does.
         names: addresses of host names that are known already.
         client_tls: for the connections to servers and peers, where ``tls-replication`` is on.
     """
+    directives = configuration.directives
     log_facts: Any = getattr(log, "with_facts", None) if getattr(log, "structured", False) else None
     engine = Engine(host.dice, host.clock.now_ms())
     bridge = host.make_bridge(engine, host.clock)
@@ -137,7 +151,7 @@ def assemble(
     house = House(
         mind=bridge,
         board=board,
-        directives=directives,
+        directives=attrs.evolve(directives, maxclients=host.client_limit(directives.maxclients, 0)),
         rights=rights,
         identity=host.identity,
         scripts=errands,
@@ -149,7 +163,9 @@ def assemble(
         random_bytes=host.random_bytes,
         commands=renamed(directives.renamed_commands),
         clients=clients,
+        later=client_reactor.later,
     )
+    clients.count_places = lambda: host.client_limit(directives.maxclients, views.links_of(engine.state))
     return Assembly(
         configuration=configuration,
         names=names,

@@ -340,8 +340,11 @@ class Checker:
         """Property 21: an own switch follows an own promotion; a foreign one needs a higher epoch."""
         master = _master(shadow, event)
         if event.by is None:
-            done = master.failover is not None and isinstance(master.failover.phase, UpdatingConfig)
+            running = master.failover
+            done = running is not None and isinstance(running.phase, ReconfiguringReplicas | UpdatingConfig)
             require(done, 21, f"{sentinel.name} switches without a failover of its own")
+            own = running is not None and (event.new, event.config_epoch) == (running.promoted, running.epoch)
+            require(own, 21, f"{sentinel.name} switches to another address or epoch than it promoted")
         else:
             require(event.config_epoch > master.config_epoch, 21, f"{sentinel.name} switches to an old configuration")
         if shadow.state.tilt_since_ms is not None:

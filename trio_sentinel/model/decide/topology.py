@@ -41,6 +41,10 @@ MAX_REPLICAS = 1024
 MAX_PEERS = 512
 """More than these for one master are ignored: whoever can write to a server could otherwise fill our memory."""
 
+CORRECTION_GAP_MS = 1000
+"""A replica that does not obey is told again no sooner than this. The order brings an INFO reply of its own, so that
+one that cannot obey (an access list without SLAVEOF) would get the next order at once, and so on for ever."""
+
 MAX_NAMES = 10_000
 """Host names remembered before hearsay adds no more."""
 
@@ -110,9 +114,11 @@ def correct(s: Situation, master: Master, replica: Replica, reading: InfoReading
     failover = master.failover
     if (failover is not None and failover.promoted == replica.address) or not s.sane(master):
         return
-    if s.state.same_address(replica.address, master.address):
+    if s.same_server(replica, master):
         return  # the master under another name: nobody is told to follow itself
     sense = s.server(master, replica.address)
+    if sense.corrected_at_ms is not None and s.now_ms - sense.corrected_at_ms < CORRECTION_GAP_MS:
+        return
     subject = s.state.subject_of_replica(master, replica.address)
     if reading.role is Role.MASTER:
         patience_ms = 4 * s.state.timing.publish_period_ms
