@@ -23,6 +23,7 @@ from trio_sentinel.adapters import disk, network, tls
 from trio_sentinel.adapters.names import Resolver
 from trio_sentinel.adapters.processes import start_script
 from trio_sentinel.adapters.system import VERSION, client_limit
+from trio_sentinel.adapters.users import REQUIREPASS_IGNORED, ThreadedUserFile, load_users
 from trio_sentinel.errors import CommandRefused
 from trio_sentinel.model import views
 from trio_sentinel.model.effects import Answer, AnswerOpinion
@@ -41,9 +42,10 @@ from trio_sentinel.runtime.keeper import Keeper
 from trio_sentinel.runtime.reactor import Reactor
 from trio_sentinel.runtime.service import Service
 from trio_sentinel.runtime.session import admit
-from trio_sentinel.runtime.session_rights import OnePassword
+from trio_sentinel.runtime.session_rights import Roster
 from trio_sentinel.runtime.switchboard import Switchboard
 from trio_sentinel.wire import requests, resp
+from trio_sentinel.wire.acl_file import fresh_selector
 from trio_sentinel.wire.commands import renamed
 from trio_sentinel.wire.conf import Configuration, rewrite_configuration
 from trio_sentinel.wire.directives import Directives
@@ -75,11 +77,14 @@ class FileStore:
     path: str
     resolved: Callable[[str], str | None]
     log: Log
+    rights: Roster
 
     def save(self, snapshot: Snapshot) -> None:
         """Rewrite the file as it is on disk now; blocks until it is durable. Raises OSError."""
         before = disk.read_file_if_any(self.path)
-        disk.save_file(self.path, rewrite_configuration(before, self.configuration, snapshot, resolved=self.resolved))
+        directives = attrs.evolve(self.configuration.directives, users=self.rights.lines)
+        current = attrs.evolve(self.configuration, directives=directives)
+        disk.save_file(self.path, rewrite_configuration(before, current, snapshot, resolved=self.resolved))
         self.log(Level.NOTICE, "Sentinel new configuration saved on disk")
 
 
@@ -240,7 +245,9 @@ async def open_sentinel(
     if not isinstance(configuration, Configuration):
         configuration = disk.load_file(disk.absolute(configuration), options=tuple(options), open_log=False)
     directives = configuration.directives
-    rights = OnePassword.of(directives.requirepass, directives.users, directives.aclfile)
+    rights = Roster(load_users(directives), fresh_selector(directives.acl_pubsub_default))
+    if directives.aclfile and directives.requirepass:
+        log(Level.WARNING, REQUIREPASS_IGNORED)
     contexts = tls.make_contexts(directives)
     listeners = network.open_listeners(directives)
     for warning in (*(contexts.warnings if contexts else ()), *listeners.warnings):
@@ -312,7 +319,7 @@ class _Parts:
 def _assemble(
     configuration: Configuration,
     contexts: tls.TlsContexts | None,
-    rights: OnePassword,
+    rights: Roster,
     log: Log,
     resolving: trio.Nursery,
     ports: tuple[int, ...],
@@ -323,7 +330,7 @@ def _assemble(
     bridge = Bridge(engine)
     errands = Errands(lambda: engine.state.timing, start_script)
     board = Board(log, errands.enqueue, getattr(log, "with_facts", None) if getattr(log, "structured", False) else None)
-    store = FileStore(configuration, configuration.path or "", engine.state.names.get, log)
+    store = FileStore(configuration, configuration.path or "", engine.state.names.get, log, rights)
     keeper = Keeper(engine, store, bridge.hear)
     link_reactor, client_reactor = Reactor(gap_s=bridge.gap_s), Reactor()
     links = Switchboard(
@@ -364,6 +371,8 @@ def _assemble(
         cpu_seconds=_cpu_seconds,
         random_bytes=secrets.token_bytes,
         commands=renamed(directives.renamed_commands),
+        acl_file=ThreadedUserFile(directives, resolving) if directives.aclfile else None,
+        warn=partial(log, Level.WARNING),
         clients=clients,
     )
 

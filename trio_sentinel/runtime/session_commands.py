@@ -12,7 +12,7 @@ from trio_sentinel.errors import CommandRefused
 from trio_sentinel.model.inputs import HelloHeard
 from trio_sentinel.runtime import session_acl, session_client, session_sentinel
 from trio_sentinel.runtime.session_outbox import NOTHING, Reply
-from trio_sentinel.runtime.session_rights import User
+from trio_sentinel.runtime.session_rights import Account
 from trio_sentinel.wire import info, requests, resp
 from trio_sentinel.wire.commands import reply_to_command
 from trio_sentinel.wire.requests import refuse
@@ -45,11 +45,11 @@ def ping(session: Session, argv: Argv) -> Reply:
     return resp.bulk(argv[1]) if len(argv) == 2 else resp.PONG
 
 
-def _login(session: Session, name: bytes, password: bytes) -> User:
-    """The user, or the refusal of 3.2."""
+def _login(session: Session, command: bytes, name: bytes, password: bytes) -> Account:
+    """The user, or the refusal of 3.2. `command` is how the client spelt it."""
     user = session.house.rights.login(name, password)
     if user is None:
-        session.house.clients.denied_auth += 1
+        session_acl.note_failed_login(session, command, name)
         raise CommandRefused("WRONGPASS", "invalid username-password pair or user is disabled.")
     return user
 
@@ -58,9 +58,9 @@ def auth(session: Session, argv: Argv) -> Reply:
     """AUTH [user] password."""
     if len(argv) > 3:
         raise refuse("syntax error")
-    if len(argv) == 2 and session.house.rights.open:
+    if len(argv) == 2 and session.house.rights.passwordless:
         raise refuse(_NO_PASSWORD)
-    session.user = _login(session, argv[1] if len(argv) == 3 else b"default", argv[-1])
+    session.log_in(_login(session, argv[0], argv[1] if len(argv) == 3 else b"default", argv[-1]))
     return resp.OK
 
 
@@ -88,7 +88,7 @@ def hello(session: Session, argv: Argv) -> Reply:
         else:
             raise refuse(f"Syntax error in HELLO option '{resp.told(argv[at])}'")
     if login is not None:
-        session.user = _login(session, *login)
+        session.log_in(_login(session, argv[0], *login))
     if session.user is None:
         raise CommandRefused("NOAUTH", _HELLO_FIRST)
     if name is not None:
@@ -119,17 +119,8 @@ def _confirm(session: Session, kind: str, name: bytes | None) -> None:
     session.write(resp.push([resp.bulk(kind), shown, resp.integer(session.subscriptions)], session.proto))
 
 
-def _check_channels(session: Session, names: Argv, *, pattern: bool) -> None:
-    """One channel that may not be heard refuses the whole command (6.4)."""
-    for name in names:
-        if session.user is not None and not session.user.may_hear(name, pattern=pattern):
-            session.house.clients.denied_channel += 1
-            raise CommandRefused("NOPERM", "No permissions to access a channel")
-
-
 def subscribe(session: Session, argv: Argv) -> Reply:
     """SUBSCRIBE channel ..."""
-    _check_channels(session, argv[1:], pattern=False)
     for name in argv[1:]:
         session.house.board.subscribe(session, name)
         _confirm(session, "subscribe", name)
@@ -138,7 +129,6 @@ def subscribe(session: Session, argv: Argv) -> Reply:
 
 def psubscribe(session: Session, argv: Argv) -> Reply:
     """PSUBSCRIBE pattern ..."""
-    _check_channels(session, argv[1:], pattern=True)
     for name in argv[1:]:
         session.house.board.psubscribe(session, name)
         _confirm(session, "psubscribe", name)

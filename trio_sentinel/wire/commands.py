@@ -93,6 +93,7 @@ _REPLACED: Final = {
 _ROWS: Final = """
 acl -2 container 6.0.0 Groups the commands about users and their rights.
 acl|cat -2 acl 6.0.0 Lists the categories, or the commands of one category.
+acl|deluser -3 acl-admin 6.0.0 Removes users and closes their connections.
 acl|dryrun -4 acl-admin 7.0.0 Tells whether a user may run a command, without running it.
 acl|genpass -2 acl 6.0.0 Makes a random password.
 acl|getuser 3 acl-admin 6.0.0 Shows the rules of one user.
@@ -101,6 +102,7 @@ acl|list 2 acl-admin 6.0.0 Shows the rules of all users as configuration lines.
 acl|load 2 acl-admin 6.0.0 Reads the users from the ACL file again.
 acl|log -2 acl-admin 6.0.0 Shows recent refusals.
 acl|save 2 acl-admin 6.0.0 Writes the users to the ACL file.
+acl|setuser -3 acl-admin 6.0.0 Creates a user, or changes the rules of one.
 acl|users 2 acl-admin 6.0.0 Lists the names of all users.
 acl|whoami 2 acl 6.0.0 Tells the user of this connection.
 auth -2 greeting 1.0.0 Authenticates this connection.
