@@ -14,7 +14,7 @@ from trio_sentinel.runtime import session_acl, session_client, session_sentinel
 from trio_sentinel.runtime.session_outbox import NOTHING, Reply
 from trio_sentinel.runtime.session_rights import Account
 from trio_sentinel.wire import info, requests, resp
-from trio_sentinel.wire.commands import reply_to_command
+from trio_sentinel.wire.command_replies import reply_to_command
 from trio_sentinel.wire.requests import refuse
 from trio_sentinel.wire.resp import Argv
 
