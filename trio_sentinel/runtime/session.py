@@ -24,6 +24,8 @@ from trio_sentinel.runtime.session_acl import note_denial
 from trio_sentinel.runtime.session_commands import HANDLERS
 from trio_sentinel.runtime.session_outbox import Mute, Outbox, Reply, Slot
 from trio_sentinel.runtime.session_rights import Account
+from trio_sentinel.runtime.session_tracking import Tracking
+from trio_sentinel.runtime.session_tracking import after as tracked_after
 from trio_sentinel.wire import answers, resp
 from trio_sentinel.wire.commands import Command
 from trio_sentinel.wire.requests import Make
@@ -74,7 +76,7 @@ class Session:
         self.proto = 2
         self.name = self.lib_name = self.lib_ver = b""
         self.no_evict = False
-        self.tracking = False
+        self.tracking: Tracking | None = None
         self.mute = Mute.NO
         self._last: str | None = None
         self._last_cached: Argv | None = None
@@ -280,6 +282,7 @@ class Session:
             and not self._stopped
             and not self.closing
             and self.mute is Mute.NO
+            and self.tracking is None
             and self.house.clients.paused_until_ms is None
             and self.user is not None
             and (self.user.unrestricted or chunk in self.user.proven)
@@ -378,8 +381,6 @@ class Session:
             if quiet and self.mute is Mute.NO:
                 self.mute = Mute.NEXT
             return False
-        self.commands_run += 1
-        self.house.clients.commands += 1
         cacheable = command.name in CACHEABLE and not self.in_pubsub and _is_short(argv)
         cache = self.house.replies(self.proto) if cacheable else {}
         reply: Reply | None = cache.get(argv)
@@ -387,6 +388,10 @@ class Session:
             reply = self._execute(command, argv)
             if cacheable and isinstance(reply, bytes) and len(reply) <= MAX_BATCH:
                 cache[argv] = reply
+        self.commands_run += 1
+        self.house.clients.commands += 1
+        if self.tracking is not None:
+            self.tracking = tracked_after(command.name, self.tracking)
         self._put(reply, quiet)
         return cacheable and not quiet
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from trio_sentinel.errors import CommandRefused
 from trio_sentinel.model.inputs import HelloHeard
-from trio_sentinel.runtime import session_acl, session_client, session_sentinel
+from trio_sentinel.runtime import session_acl, session_client, session_sentinel, session_tracking
 from trio_sentinel.runtime.session_outbox import NOTHING, Reply
 from trio_sentinel.runtime.session_rights import Account
 from trio_sentinel.wire import info, requests, resp
@@ -226,7 +226,7 @@ def _facts(session: Session) -> dict[str, str | int]:
         "trio_sentinel_version": identity.version,
         "connected_clients": len(clients),
         "maxclients": house.directives.maxclients,
-        "tracking_clients": sum(other.tracking for other in clients),
+        "tracking_clients": sum(other.tracking is not None for other in clients),
         "pubsub_clients": board.clients,
         "paused_reason": "client_pause" if paused else "none",
         "paused_actions": ("write" if clients.pause_writes_only else "all") if paused else "none",
@@ -267,5 +267,6 @@ HANDLERS: Final[dict[str, Run]] = {
     **session_acl.HANDLERS,
     **session_client.HANDLERS,
     **session_sentinel.HANDLERS,
+    **session_tracking.HANDLERS,
 }
 """By full name, as in the table of commands."""
