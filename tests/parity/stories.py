@@ -13,9 +13,9 @@ from typing import NamedTuple
 from trio_sentinel.wire.resp import split_words
 
 from .masks import masked, name_of
-from .wires import Items, Tree, Value, Wire, encoded
+from .wires import Items, Tree, Wire, encoded
 
-_SILENT = 0.15
+_SILENT = 0.1
 _BY_NAME = {"subscribe", "psubscribe", "unsubscribe", "punsubscribe"}
 
 
@@ -25,6 +25,11 @@ class Heard(NamedTuple):
     line: str
     replies: tuple[Tree, ...]
     closed: bool
+
+    @property
+    def shown(self) -> str:
+        """For a failure message."""
+        return "\n         ".join(map(repr, self.replies)) + (" closed" if self.closed else "")
 
     def __repr__(self) -> str:
         return f"{self.line!r}: {self.replies!r}{' closed' if self.closed else ''}"
@@ -74,7 +79,7 @@ def tell(port: int, lines: Sequence[str | tuple[bytes, ...]]) -> list[Heard]:
             replies = _unordered(command, [masked(command, reply) for reply in found])
             heard.append(Heard(str(line), replies, wire.closed))
         for who, wire in wires.items():
-            heard.append(Heard(f"{who} at the end", tuple(wire.read(patience=_SILENT / 3)), wire.closed))
+            heard.append(Heard(f"{who} at the end", tuple(wire.read(patience=_SILENT / 5)), wire.closed))
     finally:
         for wire in wires.values():
             wire.end()
@@ -88,18 +93,3 @@ def _read(line: str | tuple[bytes, ...]) -> tuple[str, tuple[bytes, ...]]:
     words = split_words(command.encode("latin-1"))
     assert words is not None, line
     return who, words
-
-
-def difference(theirs: Sequence[Heard], ours: Sequence[Heard]) -> str | None:
-    """Where two tellings of one story first differ."""
-    for their, our in zip(theirs, ours, strict=True):
-        if their != our:
-            return f"{their.line}\n  stock: {_shown(their)}\n  ours:  {_shown(our)}"
-    return None
-
-
-def _shown(heard: Heard) -> str:
-    return "\n         ".join(map(repr, heard.replies)) + (" closed" if heard.closed else "")
-
-
-__all__ = ["Heard", "Value", "difference", "tell"]
