@@ -78,6 +78,7 @@ class FileStore:
     def _save(self, snapshot: Snapshot) -> None:
         before = disk.read_file_if_any(self.path)
         disk.save_file(self.path, rewrite_configuration(before, self.configuration, snapshot, resolved=self.resolved))
+        self.log(Level.DEBUG, f"Rewritten config file ({self.path}) successfully")
         self.log(Level.NOTICE, "Sentinel new configuration saved on disk")
 
 
@@ -286,6 +287,7 @@ async def open_sentinel(
                 failure = error
             finally:
                 if listeners.unix is not None:
+                    log(Level.NOTICE, "Removing the unix socket file.")
                     network.remove_unix_socket(directives.unixsocket)
         resolving.cancel_scope.cancel()
     if failure is not None:
