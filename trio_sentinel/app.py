@@ -84,6 +84,7 @@ class FileStore:
         directives = attrs.evolve(self.configuration.directives, users=self.rights.lines)
         current = attrs.evolve(self.configuration, directives=directives)
         disk.save_file(self.path, rewrite_configuration(before, current, snapshot, resolved=self.resolved))
+        self.log(Level.DEBUG, f"Rewritten config file ({self.path}) successfully")
         self.log(Level.NOTICE, "Sentinel new configuration saved on disk")
 
 
@@ -294,6 +295,7 @@ async def open_sentinel(
                 failure = error
             finally:
                 if listeners.unix is not None:
+                    log(Level.NOTICE, "Removing the unix socket file.")
                     network.remove_unix_socket(directives.unixsocket)
         resolving.cancel_scope.cancel()
     if failure is not None:

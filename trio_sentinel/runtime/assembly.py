@@ -23,6 +23,7 @@ from trio_sentinel.runtime.errands import Errands, StartScript
 from trio_sentinel.runtime.keeper import Keeper, Store
 from trio_sentinel.runtime.poller import Poller
 from trio_sentinel.runtime.reactor import Listening, Reactor
+from trio_sentinel.runtime.remarks import Remarks
 from trio_sentinel.runtime.service import Service
 from trio_sentinel.runtime.session import admit
 from trio_sentinel.runtime.session_rights import Roster
@@ -135,6 +136,13 @@ def assemble(
     )
     bridge.links, bridge.board, bridge.keeper, bridge.errands = links, board, keeper, errands
     bridge.names = host.make_resolver(bridge.name_resolved)
+    remarks = Remarks(engine.state, engine.senses, host.clock, log)
+    bridge.remarks = remarks.about
+
+    def hear(events: tuple[Event, ...]) -> None:
+        on_events(events)
+        remarks.hear(events)
+
     clients = Clients()
     service = Service(
         engine=engine,
@@ -147,7 +155,7 @@ def assemble(
         client_reactor=client_reactor,
         clients=clients,
         log=log,
-        on_events=on_events,
+        on_events=hear,
     )
     house = House(
         mind=bridge,
