@@ -576,6 +576,15 @@ def test_election_that_another_may_have_won_is_not_repeated_soon() -> None:
     assert stood(kit) == [5]
 
 
+def test_one_vote_unheard_may_have_made_another_the_leader() -> None:
+    """Three of five are needed: two are known to be his, and one peer has not said whom it voted for."""
+    kit = candidate()
+    kit.opinion(P1, leader=P1, epoch=5)
+    kit.opinion(P2, leader=P1, epoch=5)
+    heard = kit.opinion(P4, leader=STRANGER, epoch=5)
+    assert heard.one(e.FailoverAborted).retry_at_ms is None
+
+
 def test_vote_that_may_still_come_keeps_the_attempt_alive() -> None:
     kit = candidate()
     kit.opinion(P1, leader=P1, epoch=5)

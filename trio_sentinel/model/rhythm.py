@@ -195,6 +195,9 @@ def _hang_up(s: Situation, master: Master, sense: LinkSense, link: LinkId) -> It
         if owed and s.now_ms - sense.last_pong_at_ms > half_ms:
             lose_channel(sense, Channel.COMMAND, s.now_ms)
             yield CloseLink(link, Channel.COMMAND, "no reply to PING")
+    if isinstance(sense, ServerSense) and _blocked_since_ms(master, sense) + half_ms < s.now_ms:
+        lose_channel(sense, Channel.COMMAND, s.now_ms)
+        yield CloseLink(link, Channel.COMMAND, "a hello is blocked there")
     if isinstance(sense, ServerSense):
         end = sense.pubsub
         if (end.open or end.opening) and end.wanted_at_ms is not None and s.now_ms - end.wanted_at_ms > minimum_ms:
@@ -202,6 +205,17 @@ def _hang_up(s: Situation, master: Master, sense: LinkSense, link: LinkId) -> It
             if s.now_ms - heard_at_ms > 3 * s.state.timing.publish_period_ms:
                 lose_channel(sense, Channel.PUBSUB, s.now_ms)
                 yield CloseLink(link, Channel.PUBSUB, "nothing heard on pub/sub")
+
+
+def _blocked_since_ms(master: Master, sense: ServerSense) -> Millis:
+    """Since when a PING waits behind a hello of ours on an open connection; `NEVER_MS` when none does, or when the
+    server is down already. A server whose writes are paused keeps a PUBLISH back and everything behind it, but answers
+    a PING over a new connection. Called down it would be failed over for nothing (rule R3)."""
+    sent_at_ms, ping_ms = sense.hello_sent_at_ms, sense.ping_since_ms
+    if not (sense.hello_in_flight and sense.command.open) or sent_at_ms is None or ping_ms is None:
+        return NEVER_MS
+    server = master if sense.address == master.address else master.replicas[sense.address]
+    return ping_ms if sent_at_ms <= ping_ms and not server.s_down else NEVER_MS
 
 
 def _hang_up_dues(s: Situation, master: Master, sense: LinkSense) -> Iterator[Millis]:
@@ -215,6 +229,7 @@ def _hang_up_dues(s: Situation, master: Master, sense: LinkSense) -> Iterator[Mi
         wanted_ms = sense.pubsub.wanted_at_ms or 0
         heard_ms = wanted_ms if sense.pubsub.heard_at_ms is None else sense.pubsub.heard_at_ms
         yield 1 + max(wanted_ms + minimum_ms, heard_ms + 3 * s.state.timing.publish_period_ms)
+        yield 1 + _blocked_since_ms(master, sense) + half_ms
 
 
 def is_open(sense: LinkSense, channel: Channel) -> bool:
