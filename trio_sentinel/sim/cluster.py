@@ -82,11 +82,16 @@ class Writer:
 
 
 class Cluster:
-    """The world's inhabitants."""
+    """The world's inhabitants. The full stage makes them of other classes."""
+
+    network_class: type[Network] = Network
+    server_class: type[FakeServer] = FakeServer
+    sentinel_class: type[SimSentinel] = SimSentinel
+    writer_class: type[Writer] = Writer
 
     def __init__(self, world: World, latency_ms: tuple[int, int] = (0, 2)) -> None:
         self.world = world
-        self.network = Network(world, latency_ms)
+        self.network = self.network_class(world, latency_ms)
         self.servers: dict[Address, FakeServer] = {}
         self.homes: dict[Address, str] = {}
         """Which master name a server was made for."""
@@ -122,7 +127,7 @@ class Cluster:
     ) -> FakeServer:
         """A new data server at `host`:6379, running."""
         address = Address(host, SERVER_PORT)
-        server = FakeServer(
+        server = self.server_class(
             world=self.world,
             network=self.network,
             address=address,
@@ -171,7 +176,7 @@ class Cluster:
         self.settings |= dict.fromkeys(masters, settings)
         address = Address(host, SENTINEL_PORT)
         if stock is None:
-            sentinel = SimSentinel(self, host, address, snapshot)
+            sentinel = self.sentinel_class(self, host, address, snapshot)
         else:
             sentinel = StockSentinel(self, host, address, snapshot, stock, defects)
         self.sentinels[host] = sentinel
@@ -181,7 +186,7 @@ class Cluster:
 
     def add_writer(self, name: str, period_ms: int, host: str) -> Writer:
         """A client of `name` that starts now."""
-        writer = Writer(self, name, period_ms, [], last_ok_at_ms=self.world.now_ms, host=host)
+        writer = self.writer_class(self, name, period_ms, [], last_ok_at_ms=self.world.now_ms, host=host)
         self.writers[name] = writer
         self.world.after(period_ms, writer.run)
         return writer

@@ -218,6 +218,17 @@ class SimSentinel:
         if self.frozen:
             self.stalled.append((self.feed, (heard,)))
             return
+        self.note_heard(heard)
+        life = self.life
+        outcome = self.engine.feed(heard, self.clock_ms())
+        if outcome is NOTHING:
+            return
+        self._carry_out(outcome)
+        if life == self.life and self._world_ms(self.engine.next_due_ms()) < self.beat_at_ms:
+            self._plan_beat()
+
+    def note_heard(self, heard: i.Input) -> None:
+        """Remember, for the checkers, what was heard and when."""
         if type(heard) is i.PingAnswered and heard.text.startswith(("PONG", "LOADING", "MASTERDOWN")):
             self.pongs[heard.link] = self.clock_ms()
         elif type(heard) is i.OpinionHeard and heard.down is not None:
@@ -226,13 +237,6 @@ class SimSentinel:
                 voices[heard.peer.run_id] = self.clock_ms()
             else:
                 voices.pop(heard.peer.run_id, None)
-        life = self.life
-        outcome = self.engine.feed(heard, self.clock_ms())
-        if outcome is NOTHING:
-            return
-        self._carry_out(outcome)
-        if life == self.life and self._world_ms(self.engine.next_due_ms()) < self.beat_at_ms:
-            self._plan_beat()
 
     def ask(self, make: Callable[[int], i.Request], on_answer: Callable[[Any], None] = lambda answer: None) -> None:
         """A request of a client."""

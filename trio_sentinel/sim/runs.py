@@ -81,6 +81,12 @@ class Report:
 def build(options: Options) -> Cluster:
     """The deployment of `options`, running, nothing wrong yet."""
     cluster = Cluster(World(options.seed), options.latency_ms)
+    populate(cluster, options)
+    return cluster
+
+
+def populate(cluster: Cluster, options: Options) -> None:
+    """Bring the deployment of `options` to life."""
     masters: dict[str, Address] = {}
     for n in range(options.masters):
         name = "mymaster" if n == 0 else f"master{n + 1}"
@@ -105,7 +111,6 @@ def build(options: Options) -> Cluster:
     if options.write_ms:
         for n, name in enumerate(masters):
             cluster.add_writer(name, options.write_ms, f"10.9.9.{n + 1}")
-    return cluster
 
 
 def peace_bound_ms(options: Options) -> int:
@@ -146,16 +151,18 @@ def found(error: BaseException, report: Report, cluster: Cluster) -> None:
     cluster.note(report.broken)
 
 
-def play(cluster: Cluster, options: Options, report: Report, *, settle_ms: int = 0) -> Iterator[int]:
+def play(
+    cluster: Cluster, options: Options, report: Report, *, settle_ms: int = 0, calm_ms: int = CALM_MS
+) -> Iterator[int]:
     """The phases of a run. Yields how much time, in ms, whoever drives the world lets pass before it goes on; an
-    operator's words take `settle_ms` to be carried out. Raises one of FINDINGS."""
+    operator's words take `settle_ms` to be carried out, and rest must last `calm_ms`. Raises one of FINDINGS."""
     yield WARM_UP_MS
     Harm(cluster, options).begin()
     yield options.harm_ms
     make_peace(cluster, options)
     if settle_ms:
         yield settle_ms
-    report.rest_ms = yield from _await_rest(cluster, options)
+    report.rest_ms = yield from _await_rest(cluster, options, calm_ms)
     for sentinel in cluster.each_up():
         require_no_lost_answers(sentinel)
     if report.rest_ms is not None:
@@ -164,7 +171,7 @@ def play(cluster: Cluster, options: Options, report: Report, *, settle_ms: int =
         sentinel.checker.ended(sentinel)
 
 
-def _await_rest(cluster: Cluster, options: Options) -> Generator[int, None, int | None]:
+def _await_rest(cluster: Cluster, options: Options, calm_ms: int) -> Generator[int, None, int | None]:
     """Wait until nothing is wrong any more, and a while longer; None for a dead end."""
     began_ms = cluster.world.now_ms
     limit_ms = began_ms + peace_bound_ms(options)
@@ -173,7 +180,7 @@ def _await_rest(cluster: Cluster, options: Options) -> Generator[int, None, int 
         if wrong is None:
             rest_ms = cluster.world.now_ms - began_ms
             told = len(cluster.told)
-            yield CALM_MS
+            yield calm_ms
             wrong = what_is_wrong(cluster)
             restless = [t for t in cluster.told[told:] if isinstance(t.event, e.FailoverStarted | e.MasterSwitched)]
             if wrong is None and not restless:
@@ -196,7 +203,9 @@ def what_is_wrong(cluster: Cluster) -> tuple[int, str] | None:
     for name in cluster.settings:
         views: set[tuple[int, Address]] = set()
         for sentinel in cluster.sentinels.values():
-            master = sentinel.engine.state.masters[name]
+            master = sentinel.engine.state.masters.get(name)
+            if master is None:
+                return 29, f"{sentinel.name} does not watch {name}"
             if master.failover is not None:
                 return 29, f"{sentinel.name}: a failover of {name} is open"
             if master.s_down or master.o_down:
@@ -270,7 +279,8 @@ def require_no_lost_answers(sentinel: SimSentinel) -> None:
 def is_dead_end(cluster: Cluster, name: str) -> bool:
     """Whether nobody may be promoted, by the filter that stock has too (core.md 11.3, number 6): every server was cut
     off from its master for too long before the master was called down. An operator must choose then."""
-    down = [s for s in cluster.sentinels.values() if s.engine.state.masters[name].s_down]
+    watching = [s for s in cluster.sentinels.values() if name in s.engine.state.masters]
+    down = [s for s in watching if s.engine.state.masters[name].s_down]
     for sentinel in down:
         master = sentinel.engine.state.masters[name]
         limit_ms = 10 * master.settings.down_after_ms
