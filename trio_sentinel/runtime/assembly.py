@@ -164,6 +164,7 @@ def assemble(
         commands=renamed(directives.renamed_commands),
         clients=clients,
         later=client_reactor.later,
+        after=client_reactor.limit,
     )
     clients.count_places = lambda: host.client_limit(directives.maxclients, views.links_of(engine.state))
     return Assembly(
