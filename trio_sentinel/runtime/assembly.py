@@ -175,6 +175,7 @@ def assemble(
         warn=partial(log, Level.WARNING),
         clients=clients,
         later=client_reactor.later,
+        after=client_reactor.limit,
     )
     clients.count_places = lambda: host.client_limit(directives.maxclients, views.links_of(engine.state))
     return Assembly(
