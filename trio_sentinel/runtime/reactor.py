@@ -321,7 +321,9 @@ class Reactor:
         poller: Poller | None = None,
         sockets: Sockets | None = None,
         gap_s: Callable[[], float] | None = None,
+        stopwatch_s: Callable[[], float] = time.perf_counter,
     ) -> None:
+        self._stopwatch_s = stopwatch_s
         self._poller = make_poller() if poller is None else poller
         self.sockets: Final[Sockets] = SystemSockets() if sockets is None else sockets
         self._gap_s = gap_s
@@ -433,13 +435,13 @@ class Reactor:
 
     def _serve(self) -> None:
         """The round, as far as the time reaches."""
-        end = time.perf_counter() + TURN_S
+        end = self._stopwatch_s() + TURN_S
         while self._round:
             one, events = self._round.popleft()
             if one.closed:
                 continue
             one.on_ready(events)
-            if time.perf_counter() >= end:
+            if self._stopwatch_s() >= end:
                 return
 
     def close_all(self) -> None:
