@@ -141,11 +141,10 @@ class Operator:
             self._call()
 
     def forget(self) -> None:
-        """The process died; whatever was said to it is lost, and not repeated."""
+        """The process died. What was said to it is lost; in peace it is said again to the next life."""
         if self._talker is not None:
             self._talker.close()
-        self._talker = None
-        self._words.clear()
+        self._refused()
 
     def _call(self) -> None:
         sentinel = self._sentinel
@@ -176,7 +175,8 @@ class Operator:
     def _refused(self) -> None:
         self._talker = None
         self._tries += 1
-        if self._tries < OPERATOR_PATIENCE and self._sentinel.up:
+        somebody = self._sentinel.up or self._sentinel.cluster.peaceful
+        if self._tries < OPERATOR_PATIENCE and somebody:
             self._sentinel.world.after(OPERATOR_RETRY_MS, self._retry)
         else:
             self._words.clear()
