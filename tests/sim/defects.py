@@ -454,7 +454,7 @@ DEFECTS: dict[str, Defect] = {
     "the vote is forgotten at a restart": Defect(
         _vote_forgotten_at_restart,
         ("1", "2", "3", "4"),
-        (("kill server", 3), ("crash sentinel", 10), ("operator set", 5)),  # whoever sets something saves the file
+        (("kill server", 8), ("trap sentinel", 8)),
         (("pause_ms", 600),),
     ),
     "the vote is not in the file": Defect(_vote_not_written, ("1", "4")),

@@ -460,6 +460,10 @@ class Engine:
         if heard.ip is not None and self.state.names.get(heard.host) != heard.ip:
             self._apply(e.NameLearnt(host=heard.host, ip=heard.ip))
 
+    def _link_opened(self, heard: i.LinkOpened) -> None:
+        if isinstance(heard.link, PeerLink):
+            self._apply_all(topology.meet_peer(self._s, heard.link.run_id, heard.local_host))
+
     def _link_lost(self, heard: i.LinkLost) -> None:
         """A failed attempt: only the next one is planned. A thousand dead replicas must not mean a thousand looks."""
         sense = senses.sense_of(self._s, heard.link)
@@ -591,6 +595,7 @@ _HANDLERS: Final[dict[type[i.Input], Callable[[Engine, Any], None]]] = {
     i.ConfigSaved: Engine._config_saved,
     i.ConfigSaveFailed: Engine._config_save_failed,
     i.NameResolved: Engine._name_resolved,
+    i.LinkOpened: Engine._link_opened,
     i.LinkLost: Engine._link_lost,
     i.PingAnswered: Engine._ping_answered,
     i.InfoHeard: Engine._info_heard,

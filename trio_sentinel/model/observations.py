@@ -132,3 +132,5 @@ class Observations:
     servers: dict[tuple[str, Address], ServerSense] = Factory(dict)
     peers: dict[RunId, PeerSense] = Factory(dict)
     opinions: dict[tuple[str, RunId], Opinion] = Factory(dict)
+    nameless: set[str] = Factory(set)
+    """Host names of which the resolver said last that it knows no address, and of which none is remembered."""
