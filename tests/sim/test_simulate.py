@@ -15,7 +15,7 @@ from trio_sentinel.sim.options import draw, parse
 from trio_sentinel.sim.plan import Plan, placed, spread, warnings
 from trio_sentinel.sim.rehearsal import INCIDENTS, Sample, Task, percentile
 from trio_sentinel.sim.runs import run_options
-from trio_sentinel.sim.shrink import shrink
+from trio_sentinel.sim.shrinking import shrink
 
 from .defects import DEFECTS
 

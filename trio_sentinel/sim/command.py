@@ -26,8 +26,8 @@ from trio_sentinel.sim.pool import in_parallel
 from trio_sentinel.sim.rehearsal import INCIDENTS, Outlook, Sample, percentile
 from trio_sentinel.sim.runs import Report, run, run_options
 from trio_sentinel.sim.screen import Screen, open_screen
-from trio_sentinel.sim.shrink import shrink
-from trio_sentinel.sim.timeline import timeline
+from trio_sentinel.sim.shrinking import shrink
+from trio_sentinel.sim.timelines import timeline
 
 FOUND = 1
 CANNOT = 2
@@ -304,7 +304,7 @@ def _show_outlook(outlook: Outlook, screen: Screen) -> None:
     rows = [_row(INCIDENTS[name].title, samples) for name, samples in outlook.samples.items()]
     screen.table(HEADER, rows)
     screen.say("  Failover: from the incident to the first write on the new master, in seconds. A client in each zone")
-    screen.say(f"  writes every {rehearsal.WRITE_MS} ms; those in a zone that is itself lost or cut off are not counted")
+    screen.say(f"  writes every {rehearsal.WRITE_MS} ms; those in a zone that is itself lost or cut off do not count")
     screen.say("  as being without writes, but what they wrote is counted when it is lost.")
     told = list(rehearsal.lessons(outlook))
     screen.title("What to learn from it")
