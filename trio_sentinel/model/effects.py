@@ -124,14 +124,35 @@ class Repoint:
 
 
 @frozen
+class PauseWriters:
+    """CLIENT PAUSE to a master that is about to hand over, with INFO right behind; answered by PauseAnswered."""
+
+    audible: ClassVar[bool] = True
+    link: ServerLink
+    pause_ms: Millis
+
+
+@frozen
+class ReleaseWriters:
+    """CLIENT UNPAUSE to a master that hands over no more; ``call_off`` puts FAILOVER ABORT first."""
+
+    audible: ClassVar[bool] = True
+    link: ServerLink
+    call_off: bool
+
+
+@frozen
 class HandOver:
-    """The coordinated transaction, to the master: pause writes and fail over to `host`:`port` within `timeout_ms`."""
+    """The coordinated transaction, to the master: pause writes and fail over to `host`:`port` within `timeout_ms`.
+
+    ``at_once`` when the replica is known to have everything: the master need not wait for it to say so."""
 
     audible: ClassVar[bool] = True
     link: ServerLink
     host: str
     port: int
     timeout_ms: Millis
+    at_once: bool
 
 
 @frozen
@@ -203,6 +224,8 @@ Effect: TypeAlias = (
     | AskPeer
     | Promote
     | Repoint
+    | PauseWriters
+    | ReleaseWriters
     | HandOver
     | KillClients
     | Announce

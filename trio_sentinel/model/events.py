@@ -401,6 +401,13 @@ class Abort(enum.Enum):
     MASTER_TIMEOUT = "master-timeout"
 
 
+class Release(enum.Enum):
+    """How a master goes on as before when a coordinated failover is given up."""
+
+    UNPAUSE = "unpause"
+    CALL_OFF = "abort the handover and unpause"
+
+
 @frozen(kw_only=True)
 class FailoverAborted:
     """The attempt is over without a promotion. ``retry_at_ms`` is when I may stand again after a lost election."""
@@ -408,6 +415,8 @@ class FailoverAborted:
     durable: ClassVar[bool] = False
     subject: Subject
     reason: Abort
+    release: Release | None = None
+    """How the writers that wait at the master are let go."""
     retry_at_ms: Millis | None = None
     at_ms: Millis
 
@@ -424,6 +433,17 @@ class ReplicaSelected:
 
 
 @frozen(kw_only=True)
+class WritersPaused:
+    """Coordinated: the master was asked to hold its writers back for `pause_ms`, so that the chosen replica can catch
+    up. ``subject`` is the master."""
+
+    durable: ClassVar[bool] = False
+    subject: Subject
+    pause_ms: Millis
+    at_ms: Millis
+
+
+@frozen(kw_only=True)
 class PromotionSent:
     """The order to become master is out; coordinated: the order to hand over, to the master."""
 
@@ -432,6 +452,8 @@ class PromotionSent:
     address: Address
     handover_ms: Millis | None
     """Coordinated: how long the master may take. None for a plain promotion."""
+    caught_up: bool = False
+    """Coordinated: the replica was seen to have everything that the paused master has written."""
     at_ms: Millis
 
 
@@ -552,6 +574,7 @@ Event: TypeAlias = (
     | SelectionBegun
     | FailoverAborted
     | ReplicaSelected
+    | WritersPaused
     | PromotionSent
     | PromotionSeen
     | PromotionPublished

@@ -92,6 +92,14 @@ class InfoHeard:
 
 
 @frozen
+class PauseAnswered:
+    """A master's answer to the order to hold its writers back."""
+
+    link: ServerLink
+    ok: bool
+
+
+@frozen
 class HelloAccepted:
     """The reply to a hello of ours, about `master`, sent over `link`; ``ok`` is False for an error reply."""
 
@@ -245,6 +253,7 @@ Input: TypeAlias = (
     | LinkLost
     | PingAnswered
     | InfoHeard
+    | PauseAnswered
     | HelloAccepted
     | PubSubHeard
     | HelloHeard

@@ -32,7 +32,10 @@ CRASH_POINTS: tuple[str, ...] = (
     *(
         f"{when} {kind.__name__}"
         for when in ("before", "after")
-        for kind in (fx.AskPeer, fx.AnswerOpinion, fx.Promote, fx.Repoint, fx.HandOver, fx.SayHello, fx.KillClients)
+        for kind in (
+            *(fx.AskPeer, fx.AnswerOpinion, fx.SayHello),
+            *(fx.Promote, fx.Repoint, fx.PauseWriters, fx.HandOver, fx.KillClients),
+        )
     ),
     *(f"after the event {kind.__name__}" for kind in (LeaderElected, PromotionSeen)),
 )
@@ -323,7 +326,7 @@ class SimSentinel:
             effect = attrs.evolve(effect, hello=attrs.evolve(effect.hello, host=self.address.host))
         self._say(effect.link, effect)
 
-    def _send_and_poll(self, effect: fx.Promote | fx.Repoint) -> None:
+    def _send_and_poll(self, effect: fx.Promote | fx.Repoint | fx.PauseWriters) -> None:
         self._say(effect.link, effect)
         self._say(effect.link, fx.PollInfo(effect.link))
 
@@ -403,6 +406,8 @@ EFFECTS: dict[type[fx.Effect], Callable[[SimSentinel, Any], None]] = {
     fx.AskPeer: SimSentinel._ask_peer,
     fx.Promote: SimSentinel._send_and_poll,
     fx.Repoint: SimSentinel._send_and_poll,
+    fx.PauseWriters: SimSentinel._send_and_poll,
+    fx.ReleaseWriters: SimSentinel._send,
     fx.HandOver: SimSentinel._send,
     fx.KillClients: SimSentinel._send,
     fx.Announce: SimSentinel._nothing,

@@ -274,6 +274,7 @@ TABLE: Final[dict[type[e.Event], _Row]] = {
     e.SelectionBegun: _about_subject((WARNING, "+failover-state-select-slave")),
     e.FailoverAborted: _failover_aborted,
     e.ReplicaSelected: _about_subject((WARNING, "+selected-slave"), (NOTICE, "+failover-state-send-slaveof-noone")),
+    e.WritersPaused: _silent,
     e.PromotionSent: _about_subject((NOTICE, "+failover-state-wait-promotion")),
     e.PromotionSeen: _silent,  # not on disk yet: PromotionPublished tells it
     e.PromotionPublished: _promotion_published,
