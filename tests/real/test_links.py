@@ -13,6 +13,7 @@ import pytest
 import redis
 import trio
 import trustme
+from msgspec import structs
 
 from trio_sentinel.adapters.tls import make_contexts
 from trio_sentinel.model import effects as fx
@@ -265,7 +266,7 @@ async def test_a_stock_sentinel_answers_as_a_peer(tmp_path: Path, ports: PortCla
             opinion = await desk.wait(inputs.OpinionHeard)
             assert (opinion.down, opinion.leader, opinion.leader_epoch, opinion.asked_epoch) == (False, None, 0, 5)
             assert (await desk.wait(inputs.HelloAccepted)).ok
-            desk.do(attrs.evolve(question, candidate=MY_ID))
+            desk.do(structs.replace(question, candidate=MY_ID))
             opinion = await desk.wait(inputs.OpinionHeard)
             assert (opinion.leader, opinion.leader_epoch) == (MY_ID, 5)
 

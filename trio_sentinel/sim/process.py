@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from attrs import define
+from msgspec import structs
 
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import inputs as i
@@ -323,7 +324,7 @@ class SimSentinel:
 
     def _hello(self, effect: fx.SayHello) -> None:
         if not effect.hello.host:
-            effect = attrs.evolve(effect, hello=attrs.evolve(effect.hello, host=self.address.host))
+            effect = structs.replace(effect, hello=attrs.evolve(effect.hello, host=self.address.host))
         self._say(effect.link, effect)
 
     def _send_and_poll(self, effect: fx.Promote | fx.Repoint | fx.PauseWriters) -> None:

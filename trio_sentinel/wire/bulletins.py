@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-import attrs
 from attrs import frozen
 
 from trio_sentinel.model import events as e
@@ -82,7 +81,7 @@ def facts_of(event: e.Event) -> Facts:
     Settings and snapshots are left out: they hold passwords.
     """
     facts: Facts = {"fact": type(event).__name__}
-    for name in attrs.fields_dict(type(event)):
+    for name in event.__struct_fields__:
         value = getattr(event, name)
         if name == "subject" and isinstance(value, Subject):
             facts |= {"master": value.master, "instance": value.kind.value, "name": value.name}
