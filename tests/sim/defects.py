@@ -512,8 +512,8 @@ DEFECTS: dict[str, Defect] = {
     "questions outlive their connection": Defect(
         _questions_stay_open,
         ("29", "32"),
-        (("crash sentinel", 6), ("freeze server", 4), ("priorities", 2)),
-        (("quorum", 3), ("latency_ms", (40, 120)), ("pause_ms", 600)),
+        (("trap sentinel", 8), ("freeze server", 4), ("kill server", 4)),
+        (("latency_ms", (40, 120)), ("pause_ms", 600)),
     ),
     "an older configuration is believed": Defect(_older_configuration, ("20", "21"), CUTS),
     "my own hello makes me a peer": Defect(_my_own_peer, ("27",)),

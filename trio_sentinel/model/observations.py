@@ -85,6 +85,8 @@ class ServerSense(LinkSense):
     """Whether it took the last order to hold its writers back; None while that is not known."""
     paused_at_offset: int | None = None
     """How far it had written when its writers were held back already."""
+    corrected_at_ms: Millis | None = None
+    """When it was last ordered to follow the master, after it was found astray."""
     rest: Rest = Factory(Rest)
 
     @property
@@ -134,3 +136,5 @@ class Observations:
     servers: dict[tuple[str, Address], ServerSense] = Factory(dict)
     peers: dict[RunId, PeerSense] = Factory(dict)
     opinions: dict[tuple[str, RunId], Opinion] = Factory(dict)
+    nameless: set[str] = Factory(set)
+    """Host names of which the resolver said last that it knows no address, and of which none is remembered."""

@@ -23,6 +23,8 @@ CRON_MS = 1000
 HANDOVER_STEP_MS = 5
 DRAIN_MS = (1, 30)
 """How long it takes until replicas have what a paused master wrote last."""
+MAX_LAG_MS = 10_000
+"""``min-replicas-max-lag``, by default."""
 
 
 class Mood(enum.Enum):
@@ -79,6 +81,8 @@ class FakeServer:
     repl_timeout_ms: int = 10_000
     info_lag_ms: int = 0
     paused_until_ms: int = 0
+    min_replicas: int = 0
+    """``min-replicas-to-write``: without so many replicas that were heard of lately, no write is taken."""
     handing_over: bool = False
     handover_until_ms: int = 0
     touched_at_ms: int = 0
@@ -126,7 +130,7 @@ class FakeServer:
             obeys = self.mood is Mood.WELL
             if obeys:
                 self.paused_until_ms = max(self.paused_until_ms, self.world.now_ms + item.pause_ms)
-                self.world.after(self.world.random.randint(*DRAIN_MS), self._drain)
+                self.drain_soon()
             self.network.send(wire, i.PauseAnswered(link, obeys), back=True)
         elif kind is fx.KillScript:
             self.mood = Mood.WELL if self.mood is Mood.BUSY else self.mood
@@ -240,7 +244,7 @@ class FakeServer:
 
     def write(self) -> Write | None:
         """A client writes; None when it is not possible. Replicas get it now or with the next write."""
-        if not self.writable:
+        if not self.writable or (self.min_replicas and self._good_replicas() < self.min_replicas):
             return None
         self.offset += 1
         for replica in self._readers():
@@ -257,11 +261,19 @@ class FakeServer:
             if replica.branch == self.branch
         ]
 
+    def drain_soon(self) -> None:
+        """What was written before a pause reaches the replicas while it lasts."""
+        self.world.after(self.world.random.randint(*DRAIN_MS), self._drain)
+
     def _drain(self) -> None:
         """What a paused master wrote before reaches its replicas."""
         if self.up and not self.frozen and self.master is None:
             for replica in self._readers():
                 replica.offset = max(replica.offset, self.offset)
+    def _good_replicas(self) -> int:
+        """Replicas that were heard of within ``min-replicas-max-lag``."""
+        fresh_ms = self.world.now_ms - MAX_LAG_MS
+        return sum(1 for other in self.replicas() if other.link_up and other.master_seen_at_ms >= fresh_ms)
 
     def has(self, write: Write) -> bool:
         """Whether this server has the data of `write`."""
@@ -287,7 +299,8 @@ class FakeServer:
         if replica.master != self.address or not replica.link_up or not replica.up:
             return
         self.handing_over = True
-        self.handover_until_ms = self.paused_until_ms = self.world.now_ms + timeout_ms
+        self.handover_until_ms = self.world.now_ms + timeout_ms
+        self.paused_until_ms = max(self.paused_until_ms, self.handover_until_ms)
         self.world.after(HANDOVER_STEP_MS, self._hand_over_step, replica, self.life, forced)
 
     def _hand_over_step(self, replica: FakeServer, life: int, forced: bool) -> None:
