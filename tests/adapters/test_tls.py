@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
 from pathlib import Path
 
@@ -181,8 +182,8 @@ def test_without_session_caching_no_ticket_is_given(files: dict[str, str]) -> No
 
 async def test_certificates_can_be_renewed(files: dict[str, str], tmp_path: Path) -> None:
     certificate, key = tmp_path / "c", tmp_path / "k"
-    certificate.write_text(Path(files["tls_cert_file"]).read_text())
-    key.write_text(Path(files["tls_key_file"]).read_text())
+    shutil.copy(files["tls_cert_file"], certificate)
+    shutil.copy(files["tls_key_file"], key)
     directives = configured(files, tls_cert_file=str(certificate), tls_key_file=str(key), tls_replication=True)
     used: list[Contexts] = []
     lines: list[str] = []
@@ -200,12 +201,12 @@ async def test_certificates_can_be_renewed(files: dict[str, str], tmp_path: Path
     )
     before = fingerprint(directives)
     directory = Path(files["tls_cert_file"]).parent
-    certificate.write_text((directory / "client.crt").read_text())
+    shutil.copy(directory / "client.crt", certificate)
     assert fingerprint(directives) != before
     assert not await papers.renew(), "half written: the key is still the old one"
     assert not used
     assert lines == [f"TLS certificates stay as they were: Failed to load private key: {key}: key values mismatch"]
-    key.write_text((directory / "client.key").read_text())
+    shutil.copy(directory / "client.key", key)
     assert await papers.renew()
     (contexts,) = used
     assert contexts.client is not None

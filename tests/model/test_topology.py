@@ -305,6 +305,17 @@ def test_q10_own_hello_makes_no_peer(at: Address) -> None:
     assert ME not in kit.master.peers
 
 
+@pytest.mark.parametrize("settings", [GlobalSettings(), GlobalSettings(announce_ip="192.0.2.7", announce_port=1234)])
+def test_earlier_identity_of_mine_makes_no_peer(settings: GlobalSettings) -> None:
+    """A server that was paused delivers what was said before the file was lost: who lives here is no other voter."""
+    kit = given(globals_=settings)
+    here = Address(settings.announce_ip or HERE.host, settings.announce_port or HERE.port)
+    assert not kit.hello(STRANGER, at=here, epoch=9).events
+    assert not kit.hello(P1, at=here).events
+    assert kit.master.voters == 3
+    assert kit.hello(STRANGER, at=Address(here.host, here.port + 1)).has(e.PeerFound)
+
+
 def test_hello_about_an_unknown_master_changes_nothing() -> None:
     """Property 28."""
     kit = given()

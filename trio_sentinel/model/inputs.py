@@ -170,6 +170,10 @@ class SetAsked(Struct, frozen=True):
     refusal: str | None = None
     """The error of the first bad group after these, already in RESP words; the good ones before it stay applied."""
 
+    def __repr__(self) -> str:
+        """Without the options: a password may be among them."""
+        return f"SetAsked(request={self.request!r}, name={self.name!r}, refusal={self.refusal!r})"
+
 
 class GlobalsSetAsked(Struct, frozen=True):
     """``SENTINEL CONFIG SET``: the whole new settings."""

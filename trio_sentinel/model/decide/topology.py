@@ -162,6 +162,8 @@ def hear_hello(s: Situation, hello: Hello, switch: Switch) -> Iterator[Event]:
         return
     address = Address(hello.host, hello.port)
     known = master.peers.get(hello.run_id)
+    if _is_mine(s, master, address):
+        return
     if known is None:
         if not usable(s, address) or len(master.peers) >= MAX_PEERS:
             return
@@ -176,16 +178,30 @@ def hear_hello(s: Situation, hello: Hello, switch: Switch) -> Iterator[Event]:
 
 
 def meet_peer(s: Situation, run_id: RunId, local_host: str) -> Iterator[Event]:
-    """A connection to a peer was made from `local_host`. If the address where it leads is the one that I announce, I
-    have met myself: the peer is gone and its address was given to me. My own hello tells everybody else so (core.md
-    6.2, 3b); here the record would add my own voice to mine."""
-    settings = s.state.settings
-    mine = Address(settings.announce_ip or local_host, settings.announce_port or s.state.own_port)
+    """A connection to a peer was made from `local_host`. If it leads to my own place I have met myself: the peer is
+    gone and its address was given to me. My own hello tells everybody else so (core.md 6.2, 3b); here the record would
+    add my own voice to mine."""
     for master in s.state.masters.values():
         peer = master.peers.get(run_id)
-        if peer is not None and s.state.same_address(peer.address, mine):
+        if peer is not None and _is_my_place(s, peer.address, local_host):
             yield PeerEvicted(subject=s.state.subject_of_peer(master, run_id, peer.address), run_id=run_id)
             return
+
+
+def _is_mine(s: Situation, master: Master, address: Address) -> bool:
+    """Whether a hello names the place where I listen.
+
+    A server may deliver late what an earlier identity of mine said there, before my file was lost or written anew.
+    Taken for a peer it would be asked for its vote, at my own port, and I would count my vote twice (property 7).
+    """
+    return any(_is_my_place(s, address, s.server(master, at).local_host) for at in (master.address, *master.replicas))
+
+
+def _is_my_place(s: Situation, address: Address, local_host: str | None) -> bool:
+    """Whether `address` is what I announce over a connection made from `local_host` (core.md 6.1)."""
+    settings = s.state.settings
+    host = settings.announce_ip or local_host
+    return host is not None and s.state.same_address(address, Address(host, settings.announce_port or s.state.own_port))
 
 
 def _evicted_from(s: Situation, master: Master, run_id: RunId, address: Address) -> Iterator[Event]:
