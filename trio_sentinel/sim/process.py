@@ -36,8 +36,13 @@ CRASH_POINTS: tuple[str, ...] = (
         f"{when} {kind.__name__}"
         for when in ("before", "after")
         for kind in (
-            *(fx.AskPeer, fx.AnswerOpinion, fx.SayHello),
-            *(fx.Promote, fx.Repoint, fx.PauseWriters, fx.HandOver, fx.KillClients),
+            fx.AskPeer,
+            fx.AnswerOpinion,
+            fx.Promote,
+            fx.Repoint,
+            fx.HandOver,
+            fx.SayHello,
+            fx.KillClients,
         )
     ),
     *(f"after the event {kind.__name__}" for kind in (LeaderElected, PromotionSeen)),

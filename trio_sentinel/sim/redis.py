@@ -380,7 +380,7 @@ class FakeServer:
             master_link_up=self.link_up if following else None,
             master_link_down_ms=down_ms // 1000 * 1000,
             priority=self.priority,
-            repl_offset=self._shown[2] if following else None,
+            repl_offset=self._shown[2],
             written_offset=None if following else self.offset,
             announced=True,
             failover_state="failover-in-progress" if self.handing_over else "no-failover",
