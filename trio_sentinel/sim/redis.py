@@ -270,6 +270,7 @@ class FakeServer:
         if self.up and not self.frozen and self.master is None:
             for replica in self._readers():
                 replica.offset = max(replica.offset, self.offset)
+
     def _good_replicas(self) -> int:
         """Replicas that were heard of within ``min-replicas-max-lag``."""
         fresh_ms = self.world.now_ms - MAX_LAG_MS
