@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from attrs import define, evolve
+from attrs import define
+from msgspec.structs import replace
 
 from trio_sentinel.model.events import AgreedDown, VoteCast
 from trio_sentinel.model.inputs import HelloHeard, NameResolved, OpinionHeard
@@ -64,10 +65,10 @@ def test_a_vote_is_told_when_its_epoch_is_new() -> None:
     assert it.said == [f"{PEER} voted for {OTHER} 7"]
     it.senses.opinions["m", PEER].vote_epoch = 7
     it.about(heard)
-    it.about(evolve(heard, leader=None, leader_epoch=0))
-    it.about(evolve(heard, address=Address("10.0.0.2", 1), leader_epoch=8))
-    it.about(evolve(heard, down=None, leader_epoch=8))
-    it.about(evolve(heard, master="gone", leader_epoch=8))
+    it.about(replace(heard, leader=None, leader_epoch=0))
+    it.about(replace(heard, address=Address("10.0.0.2", 1), leader_epoch=8))
+    it.about(replace(heard, down=None, leader_epoch=8))
+    it.about(replace(heard, master="gone", leader_epoch=8))
     assert len(it.said) == 1
 
 
@@ -111,8 +112,8 @@ def test_a_sentinel_that_announces_a_name_is_not_passed_over_in_silence() -> Non
         master_port=6379,
         config_epoch=0,
     )
-    it.about(HelloHeard(evolve(hello, host="10.0.0.3")))
-    it.about(HelloHeard(evolve(hello, master="not-mine")))
+    it.about(HelloHeard(replace(hello, host="10.0.0.3")))
+    it.about(HelloHeard(replace(hello, master="not-mine")))
     assert it.said == []
     it.about(HelloHeard(hello))
     assert it.said == ["Failed to resolve hostname 'peer.example'"]
