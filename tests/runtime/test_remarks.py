@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from attrs import define
+from attrs import define, evolve
 from msgspec.structs import replace
 
 from trio_sentinel.model.events import AgreedDown, VoteCast
@@ -112,8 +112,8 @@ def test_a_sentinel_that_announces_a_name_is_not_passed_over_in_silence() -> Non
         master_port=6379,
         config_epoch=0,
     )
-    it.about(HelloHeard(replace(hello, host="10.0.0.3")))
-    it.about(HelloHeard(replace(hello, master="not-mine")))
+    it.about(HelloHeard(evolve(hello, host="10.0.0.3")))
+    it.about(HelloHeard(evolve(hello, master="not-mine")))
     assert it.said == []
     it.about(HelloHeard(hello))
     assert it.said == ["Failed to resolve hostname 'peer.example'"]
