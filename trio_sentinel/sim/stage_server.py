@@ -94,6 +94,8 @@ class StagedServer(FakeServer):
         self.client_pause_until_ms = until_ms if length_ms else 0
         running_ms = self.handover_until_ms if self.handing_over else 0
         self.paused_until_ms = max(self.client_pause_until_ms, running_ms)
+        if length_ms:
+            self.drain_soon()
 
     def publish(self, channel: bytes, payload: bytes) -> int:
         """A message for everybody who subscribed; how many that were."""
@@ -372,7 +374,8 @@ def _failover(guest: Guest, argv: Argv) -> Reply:
     target = Address(told(argv[2]), int(argv[3]))
     if target not in replicas:
         return error("ERR FAILOVER target HOST and PORT is not a replica.")
-    server.hand_over(target, min(int(argv[5]), MAX_TIMEOUT_MS))
+    forced = words[4] == b"force"
+    server.hand_over(target, min(int(argv[6 if forced else 5]), MAX_TIMEOUT_MS), forced=forced)
     return OK
 
 
