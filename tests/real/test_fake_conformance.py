@@ -275,7 +275,7 @@ def _cases() -> Iterator[Any]:
                 yield pytest.param(scenario, flavour, marks=marks, id=f"{scenario.__name__}-{flavour.value}")
 
 
-@pytest.mark.parametrize(("scenario", "flavour"), _cases())
+@pytest.mark.parametrize(("scenario", "flavour"), list(_cases()))
 def test_the_fake_reads_like_a_real_server(scenario: Callable[[Rig], Story], flavour: Flavour, tmp_path: Path) -> None:
     with real_rig(flavour, tmp_path) as rig:
         real = scenario(rig)

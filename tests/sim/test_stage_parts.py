@@ -89,6 +89,21 @@ def test_what_meets_a_cut_comes_after_it_and_the_window_closes_meanwhile() -> No
     assert pair.near.send(b"y") == 1
 
 
+def test_what_is_late_comes_in_order_when_the_network_is_healed() -> None:
+    pair = Pair()
+    pair.network.slow[HERE.host, THERE.host] = 30_000
+    pair.send_all(b"one ")
+    pair.run(100)
+    pair.send_all(b"two ")
+    pair.run(100)
+    pair.network.heal()
+    pair.send_all(b"three")
+    pair.run(10)
+    assert pair.far.read(99) == b"one two three"
+    pair.run(60_000)
+    assert pair.far.read(99) == b""
+
+
 def test_a_process_that_dies_sends_an_end_or_a_reset_when_something_was_unread() -> None:
     quiet, busy = Pair(), Pair()
     busy.send_all(b"unread")

@@ -14,6 +14,7 @@ import attrs
 from attrs import Factory, define
 
 from trio_sentinel.model.values import Address, Channel, InfoReading
+from trio_sentinel.sim.checkers import require
 from trio_sentinel.sim.network import RETRY_MS, Process
 from trio_sentinel.sim.redis import FakeServer, Mood, Write
 from trio_sentinel.sim.stage_info import info_text
@@ -195,13 +196,14 @@ def _request(data: bytearray) -> tuple[Argv, int] | None:
     head = data.find(b"\r\n")
     if head < 0:
         return None
-    assert data[:1] == b"*", f"no array: {bytes(data[:40])!r}"
+    require(data[:1] == b"*" and data[1:head].isdigit(), "framing", f"no array: {bytes(data[:40])!r}")
     at, words = head + 2, []
     for _ in range(int(data[1:head])):
         head = data.find(b"\r\n", at)
         if head < 0:
             return None
-        assert data[at : at + 1] == b"$", f"no bulk string: {bytes(data[at : at + 40])!r}"
+        sound = data[at : at + 1] == b"$" and data[at + 1 : head].isdigit()
+        require(sound, "framing", f"no bulk string: {bytes(data[at : at + 40])!r}")
         begin = head + 2
         at = begin + int(data[at + 1 : head]) + 2
         if len(data) < at:
