@@ -19,14 +19,15 @@ from trio_sentinel.model.values import Level
 from trio_sentinel.ports import Clock, Dice, Socket, Sockets
 from trio_sentinel.runtime.board import Board
 from trio_sentinel.runtime.bridge import Bridge, NameOwner
-from trio_sentinel.runtime.clients import Clients, House, Identity
+from trio_sentinel.runtime.clients import Clients, House, Identity, UserFile
 from trio_sentinel.runtime.errands import Errands, StartScript
 from trio_sentinel.runtime.keeper import Keeper, Store
 from trio_sentinel.runtime.poller import Poller
 from trio_sentinel.runtime.reactor import Listening, Reactor
+from trio_sentinel.runtime.remarks import Remarks
 from trio_sentinel.runtime.service import Service
 from trio_sentinel.runtime.session import admit
-from trio_sentinel.runtime.session_rights import Rights
+from trio_sentinel.runtime.session_rights import Roster
 from trio_sentinel.runtime.switchboard import Switchboard
 from trio_sentinel.wire.commands import renamed
 from trio_sentinel.wire.conf import Configuration
@@ -57,6 +58,7 @@ class Host:
     """How many clients there is room for beside so many links, at most ``maxclients``."""
     make_poller: Callable[[], Poller] | None = None
     sockets: Sockets | None = None
+    acl_file: UserFile | None = None
     stopwatch_s: Callable[[], float] = time.perf_counter
     """Real time, for the share that everybody gets of it."""
     make_bridge: Callable[[Engine, Clock], Bridge] = Bridge
@@ -105,7 +107,7 @@ def assemble(
     configuration: Configuration,
     host: Host,
     *,
-    rights: Rights,
+    rights: Roster,
     log: Log,
     on_events: Callable[[tuple[Event, ...]], None],
     shutdown: Callable[[str], None],
@@ -137,6 +139,13 @@ def assemble(
     )
     bridge.links, bridge.board, bridge.keeper, bridge.errands = links, board, keeper, errands
     bridge.names = host.make_resolver(bridge.name_resolved)
+    remarks = Remarks(engine.state, engine.senses, host.clock, log)
+    bridge.remarks = remarks.about
+
+    def hear(events: tuple[Event, ...]) -> None:
+        on_events(events)
+        remarks.hear(events)
+
     clients = Clients()
     service = Service(
         engine=engine,
@@ -149,7 +158,7 @@ def assemble(
         client_reactor=client_reactor,
         clients=clients,
         log=log,
-        on_events=on_events,
+        on_events=hear,
     )
     house = House(
         mind=bridge,
@@ -166,8 +175,11 @@ def assemble(
         random_bytes=host.random_bytes,
         clock_s=host.stopwatch_s,
         commands=renamed(directives.renamed_commands),
+        acl_file=host.acl_file,
+        warn=partial(log, Level.WARNING),
         clients=clients,
         later=client_reactor.later,
+        after=client_reactor.limit,
     )
     clients.count_places = lambda: host.client_limit(directives.maxclients, views.links_of(engine.state))
     return Assembly(
