@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import random
+import re
 
 import pytest
 import trio
@@ -12,8 +14,9 @@ import trio.testing
 from trio_sentinel.model.settings import MasterSettings
 from trio_sentinel.model.values import Address
 from trio_sentinel.runtime.poller import READ, TROUBLE, WRITE
+from trio_sentinel.sim import harm
 from trio_sentinel.sim.stage import SCRIPT, Scenery, StageCluster, repeatable
-from trio_sentinel.sim.stage_clients import Person, Talker
+from trio_sentinel.sim.stage_clients import WORDS, Person, Talker
 from trio_sentinel.sim.stage_disk import CONF, VirtualDisk
 from trio_sentinel.sim.stage_network import WINDOW, End, StageNetwork
 from trio_sentinel.sim.stage_sentinel import StagedSentinel
@@ -224,6 +227,15 @@ def test_a_power_failure_may_take_back_what_was_not_durable() -> None:
         assert disk.read(CONF) == (b"new" if keep else b"old")
         disk.lose_power(keep=False)
         assert disk.read(CONF) == (b"new" if keep else b"old")
+
+
+# ---------------------------------------------------------------- the operator
+
+
+def test_an_operator_has_words_for_whatever_harm_asks_for() -> None:
+    asked = set(re.findall(r"\bi\.(\w+Asked)\b", inspect.getsource(harm)))
+    assert asked
+    assert asked <= {kind.__name__ for kind in WORDS}
 
 
 # ---------------------------------------------------------------- whole daemons

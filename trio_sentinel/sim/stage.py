@@ -34,7 +34,7 @@ from trio_sentinel.sim.stage_sentinel import StagedSentinel
 from trio_sentinel.sim.stage_server import StagedServer
 from trio_sentinel.sim.stage_world import EPOCH_MS, StageWorld
 
-SETTLE_MS = 3000
+SETTLE_MS = 2000
 """An operator needs a connection to say something."""
 CALM_MS = 8000
 LOG_LINES = 400

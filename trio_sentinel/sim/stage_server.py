@@ -30,6 +30,7 @@ LOADING: Final = "LOADING Redis is loading the dataset in memory"
 MASTERDOWN: Final = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
 ABORTED: Final = "EXECABORT Transaction discarded because of previous errors."
 READONLY: Final = "READONLY You can't write against a read only replica."
+NO_REPLICAS: Final = "NOREPLICAS Not enough good replicas to write."
 FAILING_OVER: Final = "ERR REPLICAOF not allowed while failing over."
 MAX_TIMEOUT_MS: Final = 10**9
 
@@ -217,6 +218,7 @@ def _request(data: bytearray) -> tuple[Argv, int] | None:
 _REFUSED_LOADING: Final = frozenset({b"ping", b"slaveof", b"replicaof", b"failover", b"set", b"script"})
 _REFUSED_STALE: Final = frozenset({b"ping", b"set", b"script"})
 _ALLOWED_BUSY: Final = frozenset({b"auth", b"multi", b"discard", b"script"})
+_ORDERS: Final = frozenset({b"slaveof", b"replicaof", b"failover", b"config"})
 _WRITES: Final = frozenset({b"set", b"publish"})
 
 
@@ -241,6 +243,8 @@ def refusal(guest: Guest, argv: Argv) -> str | None:
         return LOADING
     if mood is Mood.STALE and word in _REFUSED_STALE:
         return MASTERDOWN
+    if word in _ORDERS and guest.server.refuses_orders:
+        return f"NOPERM User default has no permissions to run the '{told(word)}' command"
     if word == b"set" and guest.server.master is not None:
         return READONLY
     return None
@@ -404,7 +408,8 @@ def _script(guest: Guest, argv: Argv) -> Reply:
 
 def _set(guest: Guest, argv: Argv) -> Reply:
     write = guest.server.write()
-    assert write is not None
+    if write is None:
+        return error(NO_REPLICAS)
     guest.server.writes[argv[2]] = write
     return OK
 
