@@ -23,7 +23,7 @@ from trio_sentinel.sim.stage_sentinel import StagedSentinel
 from trio_sentinel.sim.stage_sockets import Kernel, VirtualSocket
 from trio_sentinel.sim.stage_world import EPOCH_MS, StageWorld
 from trio_sentinel.sim.world import World
-from trio_sentinel.wire.replies import Reply
+from trio_sentinel.wire.replies import ErrorReply, Reply
 
 HERE, THERE = Address("10.0.0.1", 1), Address("10.0.0.2", 2)
 
@@ -335,3 +335,25 @@ def test_the_scenery_gives_scripts_to_every_master() -> None:
         assert stage.sentinel.engine.state.masters["mymaster"].settings.notification_script == SCRIPT
 
     _on_stage(story, Scenery(scripts=True))
+
+
+def test_a_master_by_name_is_found_again_with_a_slow_resolver_and_where_it_moved() -> None:
+    async def story(stage: Deployment) -> None:
+        cluster, ask = stage.cluster, ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "named")
+        cluster.names["db"] = "10.0.0.1"
+        await trio.sleep(1)
+        assert await stage.ask("SENTINEL", "CONFIG", "SET", "resolve-hostnames", "yes") == b"OK"
+        assert await stage.ask("SENTINEL", "MONITOR", "named", "db", "6379", "1") == b"OK"
+        assert isinstance(await stage.ask("SENTINEL", "MONITOR", "nobody", "unknown", "6379", "1"), ErrorReply)
+        await trio.sleep(2)
+        assert await stage.ask(*ask) == [b"10.0.0.1", b"6379"]
+        cluster.name_ms = (3000, 3000)
+        stage.sentinel.crash()
+        stage.sentinel.start()
+        await trio.sleep(10)
+        assert await stage.ask(*ask) == [b"10.0.0.1", b"6379"]
+        assert b"named" in stage.sentinel.files.read(CONF)
+        assert stage.sentinel.engine.state.masters["named"].replicas
+        assert cluster.error is None
+
+    _on_stage(story, Scenery())
