@@ -20,7 +20,7 @@ import trio.testing
 from attrs import frozen
 
 from trio_sentinel.model.settings import MasterSettings
-from trio_sentinel.model.values import Address
+from trio_sentinel.model.values import Address, Epoch, RunId
 from trio_sentinel.sim.checkers import Broken
 from trio_sentinel.sim.cluster import Cluster
 from trio_sentinel.sim.options import Options, draw
@@ -109,6 +109,8 @@ class StageCluster(Cluster):
         self.error: BaseException | None = None
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         """The last lines of all daemons' logs."""
+        self.asked_as: dict[tuple[RunId | None, Address, Epoch], str] = {}
+        """How a candidate calls the master at an address: the question itself does not say it."""
         self.scripts_run = 0
         self.name_ms = (0, 30)
         self.names: dict[str, str] = {}
