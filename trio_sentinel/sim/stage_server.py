@@ -378,7 +378,7 @@ def _failover(guest: Guest, argv: Argv) -> Reply:
     target = Address(told(argv[2]), int(argv[3]))
     if target not in replicas:
         return error("ERR FAILOVER target HOST and PORT is not a replica.")
-    server.hand_over(target, min(int(argv[5]), MAX_TIMEOUT_MS))
+    server.hand_over(target, min(int(words[words.index(b"timeout") + 1]), MAX_TIMEOUT_MS))
     return OK
 
 
