@@ -137,6 +137,8 @@ class Adversary(RuleBasedStateMachine):
         self.note(self.kit.ask(lambda n: i.RemoveAsked(n, NAME)).effects)
         self.marks.forget(NAME)
         self.note(self.kit.ask(lambda n: i.MonitorAsked(n, NAME, address, quorum)).effects)
+        while self.kit.asked_to_save:  # a crash in between would leave nothing to watch
+            self.note(self.kit.save_answered().effects)
 
     @rule()
     def operator_resets(self) -> None:

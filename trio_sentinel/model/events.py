@@ -368,26 +368,6 @@ class FailoverStarted:
 
 
 @frozen(kw_only=True)
-class PeerVoted:
-    """A peer says whom it voted for, in another epoch than the last time. ``subject`` is the peer."""
-
-    durable: ClassVar[bool] = False
-    subject: Subject
-    leader: RunId
-    epoch: Epoch
-
-
-@frozen(kw_only=True)
-class FailoverDelayed:
-    """The master is objectively down, but the last attempt or vote, at ``attempt_at_ms``, was too recent."""
-
-    durable: ClassVar[bool] = False
-    subject: Subject
-    attempt_at_ms: Millis
-    until_ms: Millis
-
-
-@frozen(kw_only=True)
 class VoteSaved:
     """The vote for my own attempt is on disk: it may be heard and counted."""
 
@@ -569,8 +549,6 @@ Event: TypeAlias = (
     | EpochRaised
     | VoteCast
     | FailoverStarted
-    | PeerVoted
-    | FailoverDelayed
     | VoteSaved
     | LeaderElected
     | SelectionBegun
