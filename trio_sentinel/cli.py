@@ -223,6 +223,8 @@ def check(words: Sequence[str]) -> int:
 
 def _problems(configuration: Configuration) -> Iterator[str]:
     """What would keep a sentinel from starting, or from saving."""
+    from trio_sentinel.adapters.users import load_users
+
     assert configuration.path is not None
     directory = Path(configuration.path).parent
     if not os.access(directory, os.W_OK | os.X_OK):
@@ -231,6 +233,7 @@ def _problems(configuration: Configuration) -> Iterator[str]:
         system.refuse_unwritable(configuration.path)
         system.refuse_two_user_lists(configuration.directives)
         system.refuse_deafness(configuration.directives)
+        load_users(configuration.directives)
     except StartupError as error:
         yield from error.lines
 

@@ -18,7 +18,7 @@ from trio_sentinel.model.values import Level
 from trio_sentinel.ports import Clock, Dice, Socket, Sockets
 from trio_sentinel.runtime.board import Board
 from trio_sentinel.runtime.bridge import Bridge, NameOwner
-from trio_sentinel.runtime.clients import Clients, House, Identity
+from trio_sentinel.runtime.clients import Clients, House, Identity, UserFile
 from trio_sentinel.runtime.errands import Errands, StartScript
 from trio_sentinel.runtime.keeper import Keeper, Store
 from trio_sentinel.runtime.poller import Poller
@@ -26,7 +26,7 @@ from trio_sentinel.runtime.reactor import Listening, Reactor
 from trio_sentinel.runtime.remarks import Remarks
 from trio_sentinel.runtime.service import Service
 from trio_sentinel.runtime.session import admit
-from trio_sentinel.runtime.session_rights import Rights
+from trio_sentinel.runtime.session_rights import Roster
 from trio_sentinel.runtime.switchboard import Switchboard
 from trio_sentinel.wire.commands import renamed
 from trio_sentinel.wire.conf import Configuration
@@ -57,6 +57,7 @@ class Host:
     """How many clients there is room for beside so many links, at most ``maxclients``."""
     make_poller: Callable[[], Poller] | None = None
     sockets: Sockets | None = None
+    acl_file: UserFile | None = None
     make_bridge: Callable[[Engine, Clock], Bridge] = Bridge
     """The simulator looks over the bridge's shoulder."""
 
@@ -103,7 +104,7 @@ def assemble(
     configuration: Configuration,
     host: Host,
     *,
-    rights: Rights,
+    rights: Roster,
     log: Log,
     on_events: Callable[[tuple[Event, ...]], None],
     shutdown: Callable[[str], None],
@@ -170,6 +171,8 @@ def assemble(
         cpu_seconds=host.cpu_seconds,
         random_bytes=host.random_bytes,
         commands=renamed(directives.renamed_commands),
+        acl_file=host.acl_file,
+        warn=partial(log, Level.WARNING),
         clients=clients,
         later=client_reactor.later,
     )
