@@ -350,6 +350,7 @@ def _settle_in(directives: Directives, path: str, log: Log) -> None:
     system.refuse_two_user_lists(directives)
     system.refuse_deafness(directives)
     system.ignore_signals()
+    system.report_crashes(directives.logfile)
 
 
 def _serve(job: Job) -> int:
