@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -236,7 +237,8 @@ def test_info_names_sections_and_counts() -> None:
 def test_shutdown_has_no_reply() -> None:
     stage, client = scene()
     assert client.do("SHUTDOWN", "SAVE", "NOW") == b""
-    assert len(stage.shutdowns) == 1
+    (reason,) = stage.shutdowns
+    assert re.fullmatch(r"User requested shutdown\.\.\. \(user request from 'id=\d+ addr=\S+ laddr=\S+ .*'\)", reason)
     assert str(client.read("SHUTDOWN", "ABORT")) == "ERR No shutdown in progress."
 
 

@@ -191,7 +191,8 @@ def shutdown(session: Session, argv: Argv) -> Reply:
         raise refuse("No shutdown in progress.")
     if b"failover" in words:
         raise refuse("SHUTDOWN FAILOVER is only supported in cluster mode.")
-    session.house.shutdown("User requested shutdown...")
+    who = session_client.told_who(session)
+    session.house.shutdown(f"User requested shutdown... (user request from '{who}')")
     return NOTHING
 
 
