@@ -98,6 +98,16 @@ def test_older_news_are_asked_for_again_before_the_choice() -> None:
     assert heard.has(e.ReplicaSelected)
 
 
+def test_promoted_replica_with_a_second_address_is_not_told_to_follow_itself() -> None:
+    kit = given(replicas=3)
+    run_id = kit.master.replicas[R1].run_id
+    assert run_id is not None
+    kit.info(R2, replica_info(run_id=run_id, repl_offset=999))
+    heard = kit.promoted()
+    assert {sent.address for sent in heard.all(e.ReconfSent)} == {R3}
+    assert e.FailoverEnded in follows(kit, R3), "nobody waits for it either"
+
+
 def test_replica_that_is_down_is_not_waited_for_before_the_choice() -> None:
     kit = given()
     kit.silence(R2)

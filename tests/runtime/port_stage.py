@@ -286,6 +286,7 @@ class Stage:
             is_executable=self.executables.__contains__,
             acl_file=self.acl_file,
             random_bytes=lambda size: b"\x01" * size,
+            clock_s=lambda: 0.0,
         )
 
     def client(self, remote: str = "127.0.0.1:50001", window: int | None = None) -> Client:

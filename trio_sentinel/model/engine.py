@@ -243,6 +243,9 @@ class Engine:
                 senses.hurry_hellos(self._s, event.subject.master)
             case e.SettingChanged() if event.words[0].lower() in ("auth-pass", "auth-user"):
                 yield from senses.hang_up_servers(self._s, event.subject.master, "credentials changed")
+            case e.ReplicaConverted() | e.ReplicaRepointed():
+                self._expect_info(event.subject.master, event.address)
+                self.senses.servers[event.subject.master, event.address].corrected_at_ms = self._s.now_ms
             case e.PromotionSent(handover_ms=None) | e.ReconfSent() | e.ReconfTimedOut():
                 self._expect_info(event.subject.master, event.address)
                 if isinstance(event, e.ReconfSent) and not event.best_effort:
@@ -457,6 +460,10 @@ class Engine:
         if heard.ip is not None and self.state.names.get(heard.host) != heard.ip:
             self._apply(e.NameLearnt(host=heard.host, ip=heard.ip))
 
+    def _link_opened(self, heard: i.LinkOpened) -> None:
+        if isinstance(heard.link, PeerLink):
+            self._apply_all(topology.meet_peer(self._s, heard.link.run_id, heard.local_host))
+
     def _link_lost(self, heard: i.LinkLost) -> None:
         """A failed attempt: only the next one is planned. A thousand dead replicas must not mean a thousand looks."""
         sense = senses.sense_of(self._s, heard.link)
@@ -536,6 +543,9 @@ class Engine:
         self._accept(heard.request, administration.remove(self._s, heard))
 
     def _reset_asked(self, heard: i.ResetAsked) -> None:
+        for name in heard.names:
+            if (master := self.state.masters.get(name)) is not None:
+                self._apply_all(failover.conclude(self._s, master))
         verdict = administration.reset(self._s, heard)
         if self._answer(heard.request, verdict):
             count = 0 if isinstance(verdict, Refusal) else len(verdict)
@@ -585,6 +595,7 @@ _HANDLERS: Final[dict[type[i.Input], Callable[[Engine, Any], None]]] = {
     i.ConfigSaved: Engine._config_saved,
     i.ConfigSaveFailed: Engine._config_save_failed,
     i.NameResolved: Engine._name_resolved,
+    i.LinkOpened: Engine._link_opened,
     i.LinkLost: Engine._link_lost,
     i.PingAnswered: Engine._ping_answered,
     i.InfoHeard: Engine._info_heard,

@@ -81,6 +81,8 @@ class ServerSense(LinkSense):
     """`master_failover_state`; None while the server never reported one."""
     failover_state_since_ms: Millis = 0
     script_kill_sent: bool = False
+    corrected_at_ms: Millis | None = None
+    """When it was last ordered to follow the master, after it was found astray."""
     rest: Rest = Factory(Rest)
 
     @property
@@ -130,3 +132,5 @@ class Observations:
     servers: dict[tuple[str, Address], ServerSense] = Factory(dict)
     peers: dict[RunId, PeerSense] = Factory(dict)
     opinions: dict[tuple[str, RunId], Opinion] = Factory(dict)
+    nameless: set[str] = Factory(set)
+    """Host names of which the resolver said last that it knows no address, and of which none is remembered."""

@@ -21,15 +21,14 @@ from trio_sentinel.model.events import Event, MasterMonitored, MasterRemoved
 from trio_sentinel.model.values import Level
 from trio_sentinel.runtime.board import Board
 from trio_sentinel.runtime.bridge import Bridge
-from trio_sentinel.runtime.clients import Clients
+from trio_sentinel.runtime.clients import SWEEPS_PER_SECOND, Clients
 from trio_sentinel.runtime.errands import Errands
 from trio_sentinel.runtime.keeper import Keeper
 from trio_sentinel.runtime.reactor import Reactor
 from trio_sentinel.runtime.supervisor import Supervisor
 from trio_sentinel.runtime.switchboard import Switchboard
 
-SWEEP_S: Final = 0.1
-"""How often idle and slow clients are looked for."""
+SWEEP_S: Final = 1 / SWEEPS_PER_SECOND
 
 
 class Service:
@@ -55,7 +54,7 @@ class Service:
         self._board = board
         self._errands = errands
         self._keeper = keeper
-        self._links = links
+        self.links: Final = links
         self._link_reactor = link_reactor
         self._client_reactor = client_reactor
         self._clients = clients
@@ -83,7 +82,7 @@ class Service:
                             yield
                         finally:
                             self._stopping = True
-                    self._links.close()
+                    self.links.close()
                 self._clients.close_all()
             self._board.close()
 
@@ -115,7 +114,7 @@ class Service:
                         self._supervisors[subject.master].tell(event)
 
     def _supervisor(self, name: str) -> Supervisor:
-        supervisor = self._supervisors[name] = Supervisor(name, self._engine.state, self._links, self._log)
+        supervisor = self._supervisors[name] = Supervisor(name, self._engine.state, self.links, self._log)
         return supervisor
 
     async def _sweep(self) -> None:

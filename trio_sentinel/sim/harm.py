@@ -28,10 +28,12 @@ class Harm:
         self.cluster = cluster
         self.world = cluster.world
         self.options = options
-        self.dice: random.Random = cluster.world.random
+        self.dice = random.Random(f"{options.seed} fault")
         self.end_ms = cluster.world.now_ms + options.harm_ms
         self.names = [name for name, _ in options.weights]
         self.shares = [share for _, share in options.weights]
+
+        self.count = 0
 
     def begin(self) -> None:
         """Plan the first fault."""
@@ -41,14 +43,20 @@ class Harm:
         return 1 + int(self.dice.expovariate(1 / self.options.pause_ms))
 
     def _strike(self) -> None:
+        """One fault. Each has dice of its own, so that leaving one out changes none of the others' plans."""
         if self.world.now_ms >= self.end_ms:
+            return
+        self.count += 1
+        self.dice = random.Random(f"{self.options.seed} fault {self.count}")
+        self.world.after(self._pause_ms(), self._strike)
+        if self.count in self.options.spared:
             return
         name = self.dice.choices(self.names, self.shares)[0]
         told = DEEDS[name](self)
         if told:
-            self.cluster.note(f"{name}: {told}")
+            self.cluster.faults.append(self.count)
+            self.cluster.note(f"{self.count}. {name}: {told}")
             self.cluster.seen[f"fault {name}"] += 1
-        self.world.after(self._pause_ms(), self._strike)
 
     def _length_ms(self) -> int:
         """How long something lasts: around the lengths that matter here."""
@@ -467,11 +475,28 @@ def make_peace(cluster: Cluster, options: Options) -> None:
             sentinel.start()
         sentinel.ask(lambda n: i.CrashPointsSetAsked(n, False, False))
     for name in sorted(cluster.settings):
-        monitored = [s.engine.state.masters[name] for s in cluster.each_up() if name in s.engine.state.masters]
-        newest = max(monitored, key=lambda master: master.config_epoch, default=None)
-        home = next(address for address, owner in cluster.homes.items() if owner == name)
-        address = home if newest is None else newest.current_address
+        _agree_on_address(cluster, name)
         for sentinel in cluster.sentinels.values():
-            if name not in sentinel.engine.state.masters:
-                monitor_again(cluster, sentinel, name, address)
             restore_settings(cluster, sentinel, name)
+
+
+def _agree_on_address(cluster: Cluster, name: str) -> None:
+    """Every sentinel watches `name` again. MONITOR gives an address without an epoch, so nothing that sentinels say can
+    settle two such addresses: the operator who gave them does (core.md Q25)."""
+    monitored = [s.engine.state.masters[name] for s in cluster.each_up() if name in s.engine.state.masters]
+    home = next(address for address, owner in cluster.homes.items() if owner == name)
+    newest = max(monitored, key=lambda m: (m.config_epoch, _plays_master(cluster, m.current_address)), default=None)
+    address = home if newest is None else newest.current_address
+    for sentinel in cluster.sentinels.values():
+        master = sentinel.engine.state.masters.get(name)
+        if master is not None and newest is not None and newest.config_epoch == 0 and master.address != address:
+            cluster.seen["an operator settles two addresses without an epoch"] += 1
+            sentinel.ask(lambda n: i.RemoveAsked(n, name))
+            master = None
+        if master is None:
+            monitor_again(cluster, sentinel, name, address)
+
+
+def _plays_master(cluster: Cluster, address: Address) -> bool:
+    server = cluster.servers.get(address)
+    return server is not None and server.master is None
