@@ -114,7 +114,8 @@ class Session:
         batch = self.house.batches.get(data)
         if batch is not None and self._plain(data) and self._repeat(batch):
             return
-        fresh = self.reader.idle and len(data) <= MAX_BATCH and batch is None
+        unproven = batch is None or (self.user is not None and not self.user.unrestricted)
+        fresh = unproven and self.reader.idle and len(data) <= MAX_BATCH
         self.reader.feed(data)
         if fresh:
             self._work(data)
