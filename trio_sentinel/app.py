@@ -84,6 +84,7 @@ class FileStore:
         directives = attrs.evolve(self.configuration.directives, users=self.rights.lines)
         current = attrs.evolve(self.configuration, directives=directives)
         disk.save_file(self.path, rewrite_configuration(before, current, snapshot, resolved=self.resolved))
+        self.log(Level.DEBUG, f"Rewritten config file ({self.path}) successfully")
         self.log(Level.NOTICE, "Sentinel new configuration saved on disk")
 
 
@@ -294,6 +295,7 @@ async def open_sentinel(
                 failure = error
             finally:
                 if listeners.unix is not None:
+                    log(Level.NOTICE, "Removing the unix socket file.")
                     network.remove_unix_socket(directives.unixsocket)
         resolving.cancel_scope.cancel()
     if failure is not None:
@@ -341,6 +343,7 @@ async def _resolve_names(snapshot: Snapshot) -> dict[str, str]:
 def _host(configuration: Configuration, rights: Roster, resolving: trio.Nursery, log: Log) -> Host:
     """This process and its system; names are looked up in tasks of `resolving`."""
     clock = TrioClock()
+    directives = configuration.directives
     return Host(
         clock=clock,
         dice=SystemDice(),
@@ -354,7 +357,7 @@ def _host(configuration: Configuration, rights: Roster, resolving: trio.Nursery,
         identity=_identity(configuration, clock.now_ms()),
         cpu_seconds=_cpu_seconds,
         client_limit=client_limit,
-        acl_file=ThreadedUserFile(configuration.directives, resolving) if configuration.directives.aclfile else None,
+        acl_file=ThreadedUserFile(directives, resolving) if directives.aclfile else None,
     )
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 REFUSED: Final = 1
 CRASHED: Final = 99
 INTERRUPTED: Final = 130
+EXTRAS: Final = "sentinel.toml"
 DEFAULT_PID_FILE: Final = f"/var/run/{NAME}.pid"
 
 USAGE: Final = f"""\
@@ -43,6 +44,7 @@ Usage:
   {NAME} FILE [--DIRECTIVE VALUE ...] [-]   run a sentinel
   {NAME} check FILE [--DIRECTIVE VALUE ...] say what a configuration means, or what is wrong with it
   {NAME} demo                               watch three sentinels replace a killed master, on this machine
+  {NAME} simulate [--config FILE]           random faults on virtual time, or what your deployment would live through
   {NAME} --version | --help
 
 FILE is the sentinel.conf of redis-sentinel or valkey-sentinel. It and its directory must be writable: what the
@@ -54,7 +56,8 @@ That is: watch the master at 127.0.0.1:6379 under the name "mymaster"; its repli
 through it. It counts as down when 2 sentinels say so. Run three or more sentinels, on different machines.
 
 Words after FILE are lines of the file that come last, so they win. A final "-" reads more lines from standard input.
-  --extras FILE    read settings that redis-sentinel does not know from FILE
+  --extras FILE    read settings that redis-sentinel does not know from FILE, by default from {EXTRAS} beside the
+                   sentinel.conf if it is there. There is one: log_format = "json" logs every event with its fields.
 
 Examples:
   {NAME} demo
@@ -88,6 +91,10 @@ def _run(words: list[str]) -> int:
         from trio_sentinel.demo import main as demo
 
         return demo(words[1:])
+    if first == "simulate":
+        from trio_sentinel.sim.command import main as simulate
+
+        return simulate(words[1:])
     if first == "check":
         return check(words[1:])
     return run_sentinel(words)
@@ -158,12 +165,15 @@ def load(command: CommandLine, log: Log, *, rehearsal: bool = False) -> Configur
 
 
 def load_extras(command: CommandLine) -> Extras:
-    """The settings of `--extras`. Raises ConfigError or StartupError."""
+    """The settings of `--extras`, or of EXTRAS beside the configuration if it is there. Raises ConfigError or
+    StartupError."""
     from trio_sentinel.wire import extras
 
-    if command.extras is None:
-        return extras.Extras()
-    return extras.load_extras(_read(command.extras), path=command.extras)
+    path = command.extras
+    if path is None and command.path is not None:
+        beside = posixpath.join(posixpath.dirname(command.path), EXTRAS)
+        path = beside if os.path.lexists(beside) else None
+    return extras.Extras() if path is None else extras.load_extras(_read(path), path=path)
 
 
 def _read(path: str) -> bytes:

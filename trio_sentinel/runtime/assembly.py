@@ -4,6 +4,7 @@ on the simulator's stage, which differ only in the `Host`."""
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -23,6 +24,7 @@ from trio_sentinel.runtime.errands import Errands, StartScript
 from trio_sentinel.runtime.keeper import Keeper, Store
 from trio_sentinel.runtime.poller import Poller
 from trio_sentinel.runtime.reactor import Listening, Reactor
+from trio_sentinel.runtime.remarks import Remarks
 from trio_sentinel.runtime.service import Service
 from trio_sentinel.runtime.session import admit
 from trio_sentinel.runtime.session_rights import Roster
@@ -54,9 +56,11 @@ class Host:
     cpu_seconds: Callable[[], Mapping[str, float]] = dict
     client_limit: Callable[[int, int], int] = lambda maxclients, links: maxclients
     """How many clients there is room for beside so many links, at most ``maxclients``."""
-    acl_file: UserFile | None = None
     make_poller: Callable[[], Poller] | None = None
     sockets: Sockets | None = None
+    acl_file: UserFile | None = None
+    stopwatch_s: Callable[[], float] = time.perf_counter
+    """Real time, for the share that everybody gets of it."""
     make_bridge: Callable[[Engine, Clock], Bridge] = Bridge
     """The simulator looks over the bridge's shoulder."""
 
@@ -135,6 +139,13 @@ def assemble(
     )
     bridge.links, bridge.board, bridge.keeper, bridge.errands = links, board, keeper, errands
     bridge.names = host.make_resolver(bridge.name_resolved)
+    remarks = Remarks(engine.state, engine.senses, host.clock, log)
+    bridge.remarks = remarks.about
+
+    def hear(events: tuple[Event, ...]) -> None:
+        on_events(events)
+        remarks.hear(events)
+
     clients = Clients()
     service = Service(
         engine=engine,
@@ -147,7 +158,7 @@ def assemble(
         client_reactor=client_reactor,
         clients=clients,
         log=log,
-        on_events=on_events,
+        on_events=hear,
     )
     house = House(
         mind=bridge,
@@ -162,11 +173,13 @@ def assemble(
         is_executable=host.is_executable,
         cpu_seconds=host.cpu_seconds,
         random_bytes=host.random_bytes,
+        clock_s=host.stopwatch_s,
         commands=renamed(directives.renamed_commands),
         acl_file=host.acl_file,
         warn=partial(log, Level.WARNING),
         clients=clients,
         later=client_reactor.later,
+        after=client_reactor.limit,
     )
     clients.count_places = lambda: host.client_limit(directives.maxclients, views.links_of(engine.state))
     return Assembly(
@@ -184,7 +197,7 @@ def assemble(
 
 def _reactor(host: Host, gap_s: Callable[[], float] | None) -> Reactor:
     poller = None if host.make_poller is None else host.make_poller()
-    return Reactor(poller=poller, sockets=host.sockets, gap_s=gap_s)
+    return Reactor(poller=poller, sockets=host.sockets, gap_s=gap_s, stopwatch_s=host.stopwatch_s)
 
 
 def _ignore_level(word: str) -> None:
