@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.parity.masks import name_of
-from tests.parity.tables import GUARDED, STORIES
+from tests.parity.tables import GUARDED, NAMED, STORIES
 from tests.wire.test_bulletins import STOCK_CHANNELS
 from trio_sentinel.wire import directives, info
 from trio_sentinel.wire.commands import COMMANDS, every
@@ -21,7 +21,7 @@ from trio_sentinel.wire.resp import split_words
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "parity.md").read_text()
-TOLD = {**STORIES, **GUARDED}
+TOLD = {**STORIES, **GUARDED, **NAMED}
 
 
 def rows(title: str) -> Iterator[list[str]]:

@@ -108,7 +108,14 @@ _INFO_VALUES = {
     "arch_bits",
     "maxclients",
 }
-_INFO_VALUES |= {"pubsub_channels", "pubsub_patterns", "paused_reason", "paused_actions", "tracking_clients"}
+_INFO_VALUES |= {
+    "availability_zone",
+    "pubsub_channels",
+    "pubsub_patterns",
+    "paused_reason",
+    "paused_actions",
+    "tracking_clients",
+}
 
 
 def client_line(line: str) -> str:
@@ -221,9 +228,13 @@ _MASKS: dict[str, Callable[[Tree], Tree]] = {
 }
 
 
+_RENAMED = {"tell": "info", "watch": "sentinel"}  # on the ports of `conftest.named`
+
+
 def name_of(words: Sequence[bytes]) -> str:
     """The full name of the command that `words` ask for."""
     first = words[0].decode("latin-1").lower() if words else ""
+    first = _RENAMED.get(first, first)
     if first in ("acl", "client", "command", "sentinel") and len(words) > 1:
         return f"{first}|{words[1].decode('latin-1').lower()}"
     return first

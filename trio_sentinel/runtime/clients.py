@@ -62,6 +62,14 @@ class Directives(Protocol):
         """Per class (``normal``, ``pubsub``): hard limit, soft limit, seconds the soft one may last; 0 = none."""
 
     @property
+    def availability_zone(self) -> str:
+        """What HELLO and INFO tell of it; empty for nothing."""
+
+    @property
+    def extended_redis_compatibility(self) -> bool:
+        """Whether HELLO and INFO use the names of Redis."""
+
+    @property
     def acllog_max_len(self) -> int:
         """How many refusals ACL LOG remembers."""
 

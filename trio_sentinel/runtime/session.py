@@ -383,7 +383,7 @@ class Session:
             sub = command.subcommands.get(argv[1].lower())
             if sub is None:
                 shown = resp.told(argv[1][:128])
-                return None, f"ERR unknown subcommand '{shown}'. Try {command.name.upper()} HELP."
+                return None, f"ERR unknown subcommand '{shown}'. Try {resp.told(argv[0]).upper()} HELP."
             command = sub
         if not command.accepts(len(argv)):
             return command, f"ERR wrong number of arguments for '{command.name}' command"

@@ -96,14 +96,18 @@ def hello(session: Session, argv: Argv) -> Reply:
     if name is not None:
         session.name = name
     session.proto = proto
+    directives = session.house.directives
+    redis = directives.extended_redis_compatibility
     pairs = [
-        (resp.bulk("server"), resp.bulk("valkey")),
-        (resp.bulk("version"), resp.bulk(info.SPOKEN_VERSION)),
+        (resp.bulk("server"), resp.bulk("redis" if redis else "valkey")),
+        (resp.bulk("version"), resp.bulk(info.COMPATIBLE_VERSION if redis else info.SPOKEN_VERSION)),
         (resp.bulk("proto"), resp.integer(proto)),
         (resp.bulk("id"), resp.integer(session.id)),
         (resp.bulk("mode"), resp.bulk("sentinel")),
         (resp.bulk("modules"), resp.array([])),
     ]
+    if directives.availability_zone:
+        pairs.append((resp.bulk("availability_zone"), resp.bulk(directives.availability_zone)))
     return resp.mapping(pairs, proto)
 
 
@@ -202,7 +206,8 @@ def information(session: Session, argv: Argv) -> Reply:
     scripts, mind = house.scripts, house.mind
     lines = info.sentinel_lines(mind.state, scripts.running, scripts.queued, mind.now_ms())
     facts = _facts(session) if sections != ("sentinel",) else {}
-    return resp.bulk(info.render(sections, facts, house.identity.listeners, lines))
+    mode = "redis_mode" if house.directives.extended_redis_compatibility else "server_mode"
+    return resp.bulk(info.render(sections, facts, house.identity.listeners, lines, mode=mode))
 
 
 def _facts(session: Session) -> dict[str, str | int]:
@@ -227,6 +232,7 @@ def _facts(session: Session) -> dict[str, str | int]:
         "lru_clock": wall_ms // 1000 & 0xFFFFFF,
         "executable": identity.executable,
         "config_file": identity.config_file,
+        "availability_zone": house.directives.availability_zone,
         "trio_sentinel_version": identity.version,
         "connected_clients": len(clients),
         "maxclients": house.directives.maxclients,
