@@ -17,6 +17,7 @@ from attrs import Factory, define, field, frozen
 from trio_sentinel.model.values import Millis
 from trio_sentinel.ports import Mind, Transport
 from trio_sentinel.runtime.board import Board
+from trio_sentinel.runtime.rates import Rates, Sample
 from trio_sentinel.runtime.session_rights import Roster
 from trio_sentinel.wire import resp
 from trio_sentinel.wire.acl_log import AclLog
@@ -148,6 +149,7 @@ class Clients:
     denied_channel: int = 0
     cut_for_query: int = 0
     cut_for_output: int = 0
+    rates: Rates = Factory(Rates)
     evicted: int = 0
     memory_limit: int = 0
     """Bytes that all clients together may take; 0 = no limit."""
@@ -196,6 +198,7 @@ class Clients:
         To be called `SWEEPS_PER_SECOND` times a second: the pause is looked at each time, every client once a second,
         for thousands of them are work, too.
         """
+        self.rates.note(Sample(now_ms, self.commands, self.net_input, self.net_output))
         if self.paused_until_ms is not None and now_ms >= self.paused_until_ms:
             self.unpause()
         if not self._unvisited:
