@@ -13,6 +13,7 @@ from .wires import Items, Tree, Value
 NUMBER = "<n>"
 TEXT = "<text>"
 _ID = re.compile(r"^[0-9a-f]{40}$")
+_MASTER_LINE = re.compile(r"master[0-9]+")
 _VARYING_FIELDS = {
     "last-ping-sent",
     "last-ok-ping-reply",
@@ -91,12 +92,16 @@ def _instance(reply: Tree) -> Tree:
 def _information(reply: Tree) -> Tree:
     """INFO: the names of all lines, and the values that a sentinel gives a meaning."""
     assert isinstance(reply, Value)
-    lines = []
+    lines, masters = [], []
     for line in reply.text.split("\r\n"):
-        name, colon, _ = line.partition(":")
+        name, colon, told = line.partition(":")
+        if _MASTER_LINE.fullmatch(name):  # numbered in the order of a hash
+            masters.append(told)
+            continue
         keep = name.startswith(("sentinel_", "master")) or name in _INFO_VALUES
         lines.append(line if not colon or keep else name)
-    return Value(reply.kind, "\n".join(line for line in lines if not line.startswith("trio_sentinel_version")))
+    kept = [line for line in lines if not line.startswith("trio_sentinel_version")]
+    return Value(reply.kind, "\n".join([*kept, *sorted(masters)]))
 
 
 _INFO_VALUES = {

@@ -251,9 +251,10 @@ def test_info_names_sections_and_counts() -> None:
 
 def test_shutdown_has_no_reply() -> None:
     stage, client = scene()
-    assert client.do("SHUTDOWN", "SAVE", "NOW") == b""
+    assert client.say(request("SHUTDOWN", "SAVE", "NOW") + request("PING")) == b""
+    assert not client.is_open()
     assert len(stage.shutdowns) == 1
-    assert str(client.read("SHUTDOWN", "ABORT")) == "ERR No shutdown in progress."
+    assert str(stage.client().read("SHUTDOWN", "ABORT")) == "ERR No shutdown in progress."
 
 
 def refused(*words: str) -> Callable[[Client], str]:

@@ -195,6 +195,7 @@ def shutdown(session: Session, argv: Argv) -> Reply:
         raise refuse("No shutdown in progress.")
     if b"failover" in words:
         raise refuse("SHUTDOWN FAILOVER is only supported in cluster mode.")
+    session.closing = True  # what came in the same packet does not run any more
     session.house.shutdown("User requested shutdown...")
     return NOTHING
 
