@@ -121,7 +121,8 @@ class Session:
         batch = self.house.batches.get(data)
         if batch is not None and self._plain() and self._may_repeat(data) and self._repeat(data, batch):
             return
-        fresh = self.reader.idle and len(data) <= MAX_BATCH and batch is None
+        unproven = batch is None or (self.user is not None and not self.user.unrestricted)
+        fresh = unproven and self.reader.idle and len(data) <= MAX_BATCH
         self.reader.feed(data)
         if fresh:
             self._work(data)
@@ -412,7 +413,7 @@ class Session:
             sub = command.subcommands.get(argv[1].lower())
             if sub is None:
                 shown = resp.told(argv[1][:128])
-                return None, f"ERR unknown subcommand '{shown}'. Try {command.name.upper()} HELP."
+                return None, f"ERR unknown subcommand '{shown}'. Try {resp.told(argv[0]).upper()} HELP."
             command = sub
         if not command.accepts(len(argv)):
             return command, f"ERR wrong number of arguments for '{command.name}' command"

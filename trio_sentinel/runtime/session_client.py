@@ -210,24 +210,22 @@ def matching(asking: Session, words: Argv, *, skip_me: bool) -> list[Session]:
         if at + 1 == len(words):
             raise refuse("syntax error")
         option, value = words[at].lower(), words[at + 1]
+        base = option.removeprefix(b"not-")
+        if base == b"id":
+            named, at = _numbers(words, at + 1)
+            ids.setdefault(option, set()).update(named)
+            wanted = _numbered(ids[option])
+            filters[option] = wanted if base == option else _negated(wanted)
+            continue
         at += 2
         if option == b"skipme":
             if value.lower() not in (b"yes", b"no"):
                 raise refuse("syntax error")
             skip_me = value.lower() == b"yes"
             continue
-        base = option.removeprefix(b"not-")
-        if base == b"id":
-            named = ids.setdefault(option, set())
-            named.add(_client_id(value))
-            while at < len(words) and strict_int(words[at]) is not None:
-                named.add(_client_id(words[at]))
-                at += 1
-            wanted = _numbered(named)
-        elif base in _MAKERS and (base == option or base not in _NEVER_NEGATED):
-            wanted = _MAKERS.get(option, _MAKERS[base])(asking, value)
-        else:
+        if base not in _MAKERS or (base != option and base in _NEVER_NEGATED):
             raise refuse("syntax error")
+        wanted = _MAKERS.get(option, _MAKERS[base])(asking, value)
         filters[option] = wanted if base == option else _negated(wanted)
     return [
         client
@@ -236,13 +234,15 @@ def matching(asking: Session, words: Argv, *, skip_me: bool) -> list[Session]:
     ]
 
 
-def _client_id(word: bytes) -> int:
-    number = strict_int(word)
-    if number is None:
-        raise refuse("syntax error")
-    if number <= 0:
-        raise refuse("client-id should be greater than 0")
-    return number
+def _numbers(words: Argv, at: int) -> tuple[set[int], int]:
+    """The client numbers that stand from `at` on, be there none, and the place behind them."""
+    found: set[int] = set()
+    while at < len(words) and (number := strict_int(words[at])) is not None:
+        if number <= 0:
+            raise refuse("client-id should be greater than 0")
+        found.add(number)
+        at += 1
+    return found, at
 
 
 def _numbered(ids: set[int]) -> Filter:
