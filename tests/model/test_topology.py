@@ -380,7 +380,7 @@ def test_silence_at_the_old_address_is_not_held_against_the_new_one() -> None:
     [
         GlobalSettings(),
         GlobalSettings(announce_ip="10.0.1.1"),
-        GlobalSettings(announce_ip="10.0.9.9"),
+        GlobalSettings(announce_ip="10.0.9.8"),
         GlobalSettings(announce_port=7000),
     ],
 )
