@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import Factory, define, frozen
 
@@ -156,8 +156,11 @@ class Checker:
             if rule is not None:
                 rule(self, sentinel, shadow, event)
             sights.look(self.cluster.seen, shadow.state, event, self.cluster.world.now_ms - shadow.began_ms)
-            before = len(shadow.state.masters)
+            before, known = len(shadow.state.masters), _peers_of(shadow, event)
             evolve(shadow.state, event)
+            lost = known - _peers_of(shadow, event)
+            fewer = not lost or type(event) in VOTERS_LEAVE
+            require(fewer, 27, f"{sentinel.name} forgets {lost} with {type(event).__name__}")
             if before == 0 or type(event) is e.SentinelRestored:
                 shadow.my_id = shadow.state.my_id
         shadow.events += len(events)
@@ -525,6 +528,17 @@ def _line(sentinel: SimSentinel, name: str) -> MasterSnapshot | None:
 def _master(shadow: Shadow, event: Any) -> Master:
     master: Master = shadow.state.masters[event.subject.master]
     return master
+
+
+def _peers_of(shadow: Shadow, event: e.Event) -> set[RunId]:
+    """The peers that the master of an event has now."""
+    subject = getattr(event, "subject", None)
+    master = None if subject is None else shadow.state.masters.get(subject.master)
+    return set() if master is None else set(master.peers)
+
+
+VOTERS_LEAVE: Final = frozenset({e.MasterReset, e.MasterRemoved, e.PeerEvicted})
+"""Property 27: nothing else makes the voters fewer, and so a majority cheaper."""
 
 
 def _instance(master: Master, event: e.WentDown | e.CameBack) -> Any:

@@ -502,6 +502,7 @@ assert tuple(DEEDS) == FAULTS
 def make_peace(cluster: Cluster, options: Options) -> None:
     """Everything runs, is connected and is set as at first; only what the sentinels made of it stays."""
     cluster.note("peace")
+    cluster.peaceful = True
     cluster.network.heal()
     for server in cluster.servers.values():
         server.info_lag_ms = 0

@@ -194,7 +194,7 @@ class FakeServer:
         if self.master != wanted or not self.up or life != self.life or self.link_up or self.frozen:
             return
         master = self._master_server()
-        if master is None or not self._hears_master() or master.mood is Mood.LOADING or master is self:
+        if master is None or not self._hears_master() or master is self or Mood.LOADING in (master.mood, self.mood):
             return  # the cron tries again
         if master.master is not None and not master.link_up:
             return  # -NOMASTERLINK
