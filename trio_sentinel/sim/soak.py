@@ -33,8 +33,25 @@ SOMETIMES: tuple[str, ...] = (
     "crash after the event LeaderElected",
     "crash after the event PromotionSeen",
     "SIMULATE-FAILURE",
+    "TILT during a failover",
+    "RESET or REMOVE during a failover",
+    "two failovers of one sentinel at once",
+    "an election that nobody can win any more",
+    "an attempt right after a start",
+    "a failover ends out of time",
+    "a vote is refused because it cannot be saved",
+    "a save fails during a failover",
+    "a leader is overtaken while it brings replicas over",
+    "a peer is evicted from its address",
+    "the chosen replica goes down",
+    "the old master comes back during a failover",
+    "death of a leader or candidate in WaitingForPromotion",
+    "death of a leader or candidate in ReconfiguringReplicas",
+    "a stock member leads with votes of another epoch (Q1)",
 )
 """What a long soak must reach, or it proves little."""
+LONG_RUN = 2000
+"""After so many seeds each of them must have been met."""
 PROGRESS_S = 10.0
 
 
