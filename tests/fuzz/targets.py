@@ -21,6 +21,8 @@ from trio_sentinel.model.values import MAX_EPOCH, Address, Hello, RunId, ServerL
 from trio_sentinel.runtime.session import PAUSE_READING_ABOVE, Session
 from trio_sentinel.wire import acl_file, conf_lexer, glob, orders, readings, replies, requests, resp
 from trio_sentinel.wire.acl_selector import Selector
+from trio_sentinel.wire.acl_user import BadWord, Unmatched, User, merged
+from trio_sentinel.wire.commands import COMMANDS, find
 from trio_sentinel.wire.conf import Configuration, load_configuration, rewrite_configuration
 from trio_sentinel.wire.resp import Argv, RequestReader
 
@@ -322,10 +324,22 @@ def _answers(data: bytes) -> list[str]:
 
 
 def user_rules(data: bytes) -> None:
-    """``user`` lines: understood, or refused; nothing else."""
+    """Rules of users: applied or refused with a reason; what is printed makes the same user again, in either file."""
     try:
-        words = [resp.told(word) for word in conf_lexer.split_line(data)]
-    except conf_lexer.Unbalanced:
+        words = merged(conf_lexer.split_line(data))
+    except (conf_lexer.Unbalanced, Unmatched):
         return
-    if words:
-        acl_file.problem_of_line(words, Selector())
+    fresh = Selector()
+    try:
+        user = User(name="u", root=fresh).changed(words, fresh)
+    except BadWord:
+        return
+    again = acl_file.read_file(acl_file.write_file({"u": user}), "file", fresh)["u"]
+    assert again == user, "the ACL file makes another user"
+    lines = (acl_file.line_words(user),)
+    assert acl_file.problem_of_line(lines[0], fresh) is None
+    assert acl_file.users_of(lines, fresh, password="")["u"] == user, "sentinel.conf makes another user"
+    for argv in ((b"PING",), (b"SENTINEL", b"MASTERS"), (b"PSUBSCRIBE", b"*"), (b"PUBLISH", b"c", b"m")):
+        command = find(COMMANDS, b"|".join(argv[:2]) if argv[0] == b"SENTINEL" else argv[0])
+        assert command is not None
+        assert not user.unrestricted or user.denial(command, argv) is None
