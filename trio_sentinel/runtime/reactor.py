@@ -310,7 +310,9 @@ class Reactor:
         poller: Poller | None = None,
         sockets: Sockets | None = None,
         gap_s: Callable[[], float] | None = None,
+        stopwatch_s: Callable[[], float] = time.perf_counter,
     ) -> None:
+        self._stopwatch_s = stopwatch_s
         self._poller = make_poller() if poller is None else poller
         self.sockets: Final[Sockets] = SystemSockets() if sockets is None else sockets
         self._gap_s = gap_s
@@ -394,7 +396,7 @@ class Reactor:
         """Serve whoever is ready, but not for longer than `TURN_S`; then do what was deferred."""
         self._in_turn = True
         try:
-            end = time.perf_counter() + TURN_S
+            end = self._stopwatch_s() + TURN_S
             if not self._round:
                 self._begin_round()
             self._serve(end)
@@ -427,7 +429,7 @@ class Reactor:
             if one.closed:
                 continue
             one.on_ready(events)
-            if time.perf_counter() >= end:
+            if self._stopwatch_s() >= end:
                 return
 
     def _go_on(self, end: float) -> None:
@@ -435,7 +437,7 @@ class Reactor:
         is never behind all of those who ask much, however many they are."""
         for _ in range(len(self._later)):
             self._later.popleft()()
-            if time.perf_counter() >= end:
+            if self._stopwatch_s() >= end:
                 return
 
     def close_all(self) -> None:
