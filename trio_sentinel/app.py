@@ -6,6 +6,7 @@ No global state: two of them live in one process.
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import signal
@@ -49,6 +50,8 @@ from trio_sentinel.wire.conf import Configuration, rewrite_configuration
 from trio_sentinel.wire.directives import Directives
 from trio_sentinel.wire.extras import Extras
 
+FREEZE_S: Final = 10.0
+FREEZE_LEAST: Final = 100
 FIRST_NAMES_S: Final = 2.0
 """How long the first words may wait for slow names."""
 
@@ -166,6 +169,12 @@ class Sentinel:
             if name in masters:
                 value.value = self._current(masters[name])
 
+    @property
+    def size(self) -> int:
+        """How many masters, replicas and peers it knows, each as often as it is known."""
+        masters = self._bridge.state.masters.values()
+        return sum(1 + len(master.replicas) + len(master.peers) for master in masters)
+
     # ------------------------------------------------------------ changing
 
     async def failover(self, name: str, *, coordinated: bool = False) -> None:
@@ -236,6 +245,7 @@ async def open_sentinel(
     *,
     options: Sequence[str] = (),
     log: Log = _no_log,
+    listeners: network.Listeners | None = None,
 ) -> AsyncIterator[Sentinel]:
     """Run a full voting sentinel inside the block.
 
@@ -243,6 +253,7 @@ async def open_sentinel(
         configuration: the path of a sentinel.conf, which is read and, like stock, rewritten; or a loaded one.
         options: more directives, as on the command line: ``("--port", "26380")``.
         log: gets every log line with its level.
+        listeners: sockets that listen already where the configuration says; they are the sentinel's from now on.
 
     Raises:
         ConfigError: a line of the configuration is wrong.
@@ -255,7 +266,7 @@ async def open_sentinel(
     if directives.aclfile and directives.requirepass:
         log(Level.WARNING, REQUIREPASS_IGNORED)
     contexts = tls.make_contexts(directives)
-    listeners = network.open_listeners(directives)
+    listeners = network.open_listeners(directives) if listeners is None else listeners
     for warning in (*(contexts.warnings if contexts else ()), *listeners.warnings):
         log(Level.WARNING, warning)
     ports = tuple(sock.getsockname()[1] for sock in (*listeners.plain, *listeners.tls))
@@ -395,20 +406,41 @@ def _cpu_seconds() -> dict[str, float]:
 
 
 async def serve_daemon(
-    *, configuration: Configuration, extras: Extras, log: Log, on_listening: Callable[[], None]
+    *,
+    configuration: Configuration,
+    extras: Extras,
+    log: Log,
+    listeners: network.Listeners,
+    on_listening: Callable[[], None],
 ) -> None:
-    """Run a sentinel until a client sends SHUTDOWN.
+    """Run a sentinel on `listeners` until a client sends SHUTDOWN.
 
     Raises:
         StartupError: it cannot listen; each line goes to the log.
         SimulatedCrash: ``SENTINEL SIMULATE-FAILURE`` (within an exception group).
     """
-    async with open_sentinel(configuration, log=log) as sentinel, trio.open_nursery() as nursery:
+    async with open_sentinel(configuration, log=log, listeners=listeners) as sentinel, trio.open_nursery() as nursery:
         if sentinel.papers is not None:
             await nursery.start(_heed_hangup, sentinel, log)
+        nursery.start_soon(_keep_collections_short, sentinel, name="collections")
         on_listening()
         await sentinel.wait_shutdown()
         nursery.cancel_scope.cancel()
+
+
+async def _keep_collections_short(sentinel: Sentinel) -> None:
+    """Take what stays out of the garbage collector's sight whenever there is much more of it: looking through a
+    thousand masters takes 50 ms, and nobody is answered meanwhile."""
+    gc.freeze()
+    gc.enable()
+    known = 0
+    while True:
+        await trio.sleep(FREEZE_S)
+        now_known = sentinel.size
+        if now_known > known + known // 8 + FREEZE_LEAST:
+            known = now_known
+            gc.collect()
+            gc.freeze()
 
 
 async def _heed_hangup(sentinel: Sentinel, log: Log, *, task_status: trio.TaskStatus[None]) -> None:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import posixpath
 import sys
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import trio
 
     from trio_sentinel.adapters.logs import Log, LogOptions
+    from trio_sentinel.adapters.network import Listeners
     from trio_sentinel.adapters.system import Supervision
     from trio_sentinel.wire.conf import Configuration, Directives
     from trio_sentinel.wire.extras import Extras
@@ -275,10 +277,12 @@ class Job:
     extras: Extras
     log: Log
     supervision: Supervision
+    listeners: Listeners
 
 
 def run_sentinel(words: Sequence[str]) -> int:
     """Start a sentinel and run it to its end."""
+    gc.disable()  # imports make no garbage worth looking for; `serve_daemon` turns it on again
     from trio_sentinel.adapters.logs import Log, LogOptions
     from trio_sentinel.wire.conf import fatal_report
 
@@ -308,6 +312,8 @@ def _links_of(configuration: Configuration) -> int:
 
 def _start(configuration: Configuration, extras: Extras, path: str, log: Log) -> int:
     """Take the place of a daemon in the system, in the order of stock, and serve. Raises StartupError."""
+    from trio_sentinel.adapters.network import open_listeners
+
     directives = configuration.directives
     system.refuse_unwritable(path)
     supervision = system.supervision_of(directives.supervised, log)
@@ -328,7 +334,11 @@ def _start(configuration: Configuration, extras: Extras, path: str, log: Log) ->
     status = REFUSED
     try:
         _settle_in(directives, path, log)
-        status = _serve(Job(configuration=configuration, extras=extras, log=log, supervision=supervision))
+        # Clients that come while the rest is imported wait for it, and are not refused.
+        listeners = open_listeners(directives)
+        status = _serve(
+            Job(configuration=configuration, extras=extras, log=log, supervision=supervision, listeners=listeners)
+        )
     finally:
         if pid_file and status != CRASHED:  # a crash cleans nothing up
             if status == 0:
@@ -432,6 +442,7 @@ async def run_daemon(job: Job) -> None:
                 configuration=job.configuration,
                 extras=job.extras,
                 log=job.log,
+                listeners=job.listeners,
                 on_listening=job.supervision.ready,
             )
         job.supervision.stopping()

@@ -29,12 +29,14 @@ import trio
 app = types.ModuleType("trio_sentinel.app")
 app.serve_daemon = serve_daemon
 sys.modules["trio_sentinel.app"] = app
+from trio_sentinel.adapters import network
+network.open_listeners = lambda directives: None  # no port is taken
 from trio_sentinel.cli import main
 sys.argv[0] = "trio-sentinel"
 sys.exit(main())
 """
 SERVE = """
-async def serve_daemon(*, configuration, extras, log, on_listening):
+async def serve_daemon(*, configuration, extras, log, listeners, on_listening):
     on_listening()
     await trio.sleep_forever()
 """
@@ -295,7 +297,7 @@ def test_start_and_stop_say_what_stock_says(start: Start, conf: Path, number: si
 
 
 STUBBORN = """
-async def serve_daemon(*, configuration, extras, log, on_listening):
+async def serve_daemon(*, configuration, extras, log, listeners, on_listening):
     from trio_sentinel.model.values import Level
     try:
         await trio.sleep_forever()
@@ -334,7 +336,7 @@ def test_what_the_service_raises_becomes_a_status(
     start: Start, conf: Path, raised: str, status: int, said: str
 ) -> None:
     body = f"""
-async def serve_daemon(*, configuration, extras, log, on_listening):
+async def serve_daemon(*, configuration, extras, log, listeners, on_listening):
     from trio_sentinel.errors import SimulatedCrash, StartupError
     async with trio.open_nursery() as nursery:
         await trio.sleep(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from attrs import define, evolve
+from msgspec.structs import replace
 
 from trio_sentinel.model.events import AgreedDown, VoteCast
 from trio_sentinel.model.inputs import HelloHeard, NameResolved, OpinionHeard
@@ -64,10 +65,10 @@ def test_a_vote_is_told_when_its_epoch_is_new() -> None:
     assert it.said == [f"{PEER} voted for {OTHER} 7"]
     it.senses.opinions["m", PEER].vote_epoch = 7
     it.about(heard)
-    it.about(evolve(heard, leader=None, leader_epoch=0))
-    it.about(evolve(heard, address=Address("10.0.0.2", 1), leader_epoch=8))
-    it.about(evolve(heard, down=None, leader_epoch=8))
-    it.about(evolve(heard, master="gone", leader_epoch=8))
+    it.about(replace(heard, leader=None, leader_epoch=0))
+    it.about(replace(heard, address=Address("10.0.0.2", 1), leader_epoch=8))
+    it.about(replace(heard, down=None, leader_epoch=8))
+    it.about(replace(heard, master="gone", leader_epoch=8))
     assert len(it.said) == 1
 
 
