@@ -196,6 +196,9 @@ def _hang_up(s: Situation, master: Master, sense: LinkSense, link: LinkId) -> It
         if owed and s.now_ms - sense.last_pong_at_ms > half_ms:
             lose_channel(sense, Channel.COMMAND, s.now_ms)
             yield CloseLink(link, Channel.COMMAND, "no reply to PING")
+    if isinstance(sense, ServerSense) and _blocked_since_ms(master, sense) + half_ms < s.now_ms:
+        lose_channel(sense, Channel.COMMAND, s.now_ms)
+        yield CloseLink(link, Channel.COMMAND, "a hello is blocked there")
     if isinstance(sense, ServerSense):
         end = sense.pubsub
         if (end.open or end.opening) and end.wanted_at_ms is not None and s.now_ms - end.wanted_at_ms > minimum_ms:
@@ -203,6 +206,17 @@ def _hang_up(s: Situation, master: Master, sense: LinkSense, link: LinkId) -> It
             if s.now_ms - heard_at_ms > 3 * s.state.timing.publish_period_ms:
                 lose_channel(sense, Channel.PUBSUB, s.now_ms)
                 yield CloseLink(link, Channel.PUBSUB, "nothing heard on pub/sub")
+
+
+def _blocked_since_ms(master: Master, sense: ServerSense) -> Millis:
+    """Since when a PING waits behind a hello of ours on an open connection; `NEVER_MS` when none does, or when the
+    server is down already. A server whose writes are paused keeps a PUBLISH back and everything behind it, but answers
+    a PING over a new connection. Called down it would be failed over for nothing (rule R3)."""
+    sent_at_ms, ping_ms = sense.hello_sent_at_ms, sense.ping_since_ms
+    if not (sense.hello_in_flight and sense.command.open) or sent_at_ms is None or ping_ms is None:
+        return NEVER_MS
+    server = master if sense.address == master.address else master.replicas[sense.address]
+    return ping_ms if sent_at_ms <= ping_ms and not server.s_down else NEVER_MS
 
 
 def _hang_up_dues(s: Situation, master: Master, sense: LinkSense) -> Iterator[Millis]:
@@ -216,6 +230,7 @@ def _hang_up_dues(s: Situation, master: Master, sense: LinkSense) -> Iterator[Mi
         wanted_ms = sense.pubsub.wanted_at_ms or 0
         heard_ms = wanted_ms if sense.pubsub.heard_at_ms is None else sense.pubsub.heard_at_ms
         yield 1 + max(wanted_ms + minimum_ms, heard_ms + 3 * s.state.timing.publish_period_ms)
+        yield 1 + _blocked_since_ms(master, sense) + half_ms
 
 
 def is_open(sense: LinkSense, channel: Channel) -> bool:
@@ -285,10 +300,12 @@ def _tend_server(s: Situation, master: Master, address: Address) -> Iterator[Eff
         yield PollInfo(link)
     hello_due_ms = _server_hello_due_ms(s, master, sense)
     if hello_due_ms is not None and s.now_ms >= hello_due_ms:
-        sense.hello_in_flight = True
         sense.hello_sent_at_ms = s.now_ms
-        sense.pending += 1
-        yield SayHello(link, hello_about(s, master))
+        hello = hello_about(s, master)
+        if hello.master_host:
+            sense.hello_in_flight = True
+            sense.pending += 1
+            yield SayHello(link, hello)
 
 
 def _server_dues(s: Situation, master: Master, sense: ServerSense) -> Iterator[Millis]:
@@ -380,7 +397,8 @@ def _hello_due_ms(s: Situation, accepted_at_ms: Millis | None, sent_at_ms: Milli
 
 
 def hello_about(s: Situation, master: Master) -> Hello:
-    """What I say of myself and of `master`; an empty host stands for the link's own address (core.md 6.1)."""
+    """What I say of myself and of `master`; an empty host stands for the link's own address (core.md 6.1). While the
+    address of `master` is not known it is not worth saying: stock takes an empty one for a switch (core.md Q5)."""
     state = s.state
     address = master.current_address
     return Hello(
@@ -405,18 +423,26 @@ def _tend_peer(s: Situation, master: Master, peer: Peer) -> Iterator[Effect]:
     yield from _dial(s, sense, link, sense.address, Channel.COMMAND)
     if not sense.command.open:
         return
-    if sense.pending < PENDING_LIMIT:
+    if _may_ping(sense):
         yield from _ping(s, sense, link, master.settings.down_after_ms)
     opinion = s.opinion(master, peer.run_id)
     if not s.fresh(opinion):
         opinion.master_down = False
         opinion.voted_for = None
     if _peer_hello_due_ms(s, opinion) <= s.now_ms:
-        opinion.hello_in_flight = True
         opinion.hello_sent_at_ms = s.now_ms
-        sense.pending += 1
-        yield SayHello(link, hello_about(s, master))
+        hello = hello_about(s, master)
+        if hello.master_host:
+            opinion.hello_in_flight = True
+            sense.pending += 1
+            yield SayHello(link, hello)
     yield from _ask(s, master, sense, opinion)
+
+
+def _may_ping(sense: PeerSense) -> bool:
+    """The first PING, which starts the clock of silence, is always sent: of many masters that share a link each may
+    have a hello unanswered there. The limit is for the PINGs after it."""
+    return sense.ping_since_ms is None or sense.pending < PENDING_LIMIT
 
 
 def _peer_dues(s: Situation, master: Master, peer: Peer) -> Iterator[Millis]:
@@ -424,7 +450,7 @@ def _peer_dues(s: Situation, master: Master, peer: Peer) -> Iterator[Millis]:
     yield from _dial_due(s, sense, sense.address, Channel.COMMAND)
     if not sense.command.open:
         return
-    if sense.pending < PENDING_LIMIT:
+    if _may_ping(sense):
         yield _ping_due_ms(s, sense, master.settings.down_after_ms)
     opinion = s.opinion(master, peer.run_id)
     yield _peer_hello_due_ms(s, opinion)

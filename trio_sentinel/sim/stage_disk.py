@@ -16,7 +16,7 @@ from attrs import Factory, define
 from trio_sentinel.model.engine import Engine
 from trio_sentinel.model.snapshot import Snapshot
 from trio_sentinel.sim.process import SAVE_BEGINS, SAVE_DONE, SAVE_HALF
-from trio_sentinel.wire.conf import Configuration, Rewriter
+from trio_sentinel.wire import conf
 
 if TYPE_CHECKING:
     from trio_sentinel.sim.stage_sentinel import StagedSentinel
@@ -49,11 +49,11 @@ class VirtualDisk:
 class VirtualStore:
     """`runtime.keeper.Store` for one life of a sentinel."""
 
-    def __init__(self, sentinel: StagedSentinel, configuration: Configuration, engine: Engine) -> None:
+    def __init__(self, sentinel: StagedSentinel, configuration: conf.Configuration, engine: Engine) -> None:
         self._sentinel = sentinel
         self._life = sentinel.life
         self._configuration = configuration
-        self._rewriter = Rewriter()
+        self._rewriter = conf.Rewriter()
         self._engine = engine
 
     async def save(self, snapshot: Snapshot) -> None:
