@@ -327,5 +327,10 @@ def user_rules(data: bytes) -> None:
         words = [resp.told(word) for word in conf_lexer.split_line(data)]
     except conf_lexer.Unbalanced:
         return
-    if words:
-        acl_file.problem_of_line(words, Selector())
+    if words and acl_file.problem_of_line(words, Selector()) is None:
+        try:
+            users = acl_file.users_of((words,), Selector(), password="")
+        except StartupError:
+            return
+        again = acl_file.users_of(map(acl_file.line_words, users.values()), Selector(), password="")
+        assert again == users, "what is printed makes another user"

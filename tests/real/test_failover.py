@@ -86,10 +86,10 @@ def test_nobody_fails_over_without_quorum(lab: Lab) -> None:
     def long_down_without_quorum() -> bool:
         for one, other in (present, present[::-1]):
             check("master_down" in one.peers()[other.port]["flags"], one.peers())
-            check(int(one.master().get("s-down-time", 0)) > 4000, one.master())
+            check(int(one.master().get("s-down-time", 0)) > 2500, one.master())
         return True
 
-    lab.wait_until(long_down_without_quorum, "both have known for 4 seconds that both find the master down")
+    lab.wait_until(long_down_without_quorum, "both have known for 2.5 seconds that both find the master down")
     for one in present:
         assert one.master()["flags"] == "s_down,master,disconnected"
         assert not {"+odown", "+try-failover", "+new-epoch", "+vote-for-leader"} & set(one.events.channels())

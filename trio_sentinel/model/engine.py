@@ -243,6 +243,11 @@ class Engine:
                 senses.hurry_hellos(self._s, event.subject.master)
             case e.SettingChanged() if event.words[0].lower() in ("auth-pass", "auth-user"):
                 yield from senses.hang_up_servers(self._s, event.subject.master, "credentials changed")
+            case e.WritersPaused():
+                master = self.state.masters[event.subject.master]
+                sense = self._s.server(master)
+                sense.writers_paused = sense.paused_at_offset = None
+                self._expect_info(master.name, master.address)
             case e.ReplicaConverted() | e.ReplicaRepointed():
                 self._expect_info(event.subject.master, event.address)
                 self.senses.servers[event.subject.master, event.address].corrected_at_ms = self._s.now_ms

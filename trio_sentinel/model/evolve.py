@@ -31,7 +31,7 @@ from trio_sentinel.model.values import Kind, Millis, Role
 LAWFUL_MOVES: dict[type[Phase], tuple[type[Phase], ...]] = {
     WaitingForVotes: (WaitingForVotes, SelectingReplica),
     SelectingReplica: (SendingPromotion,),
-    SendingPromotion: (WaitingForPromotion,),
+    SendingPromotion: (SendingPromotion, WaitingForPromotion),
     WaitingForPromotion: (ReconfiguringReplicas,),
     ReconfiguringReplicas: (ReconfiguringReplicas, UpdatingConfig),
     UpdatingConfig: (),
@@ -302,6 +302,13 @@ def _replica_selected(state: SentinelState, event: e.ReplicaSelected) -> None:
     _move(_master(state, event), SendingPromotion(event.address), event.at_ms)
 
 
+def _writers_paused(state: SentinelState, event: e.WritersPaused) -> None:
+    master = _master(state, event)
+    failover = _running(master)
+    assert isinstance(failover.phase, SendingPromotion)
+    _move(master, SendingPromotion(failover.phase.candidate, event.at_ms), failover.phase_since_ms)
+
+
 def _promotion_sent(state: SentinelState, event: e.PromotionSent) -> None:
     _move(_master(state, event), WaitingForPromotion(event.address), event.at_ms)
 
@@ -384,6 +391,7 @@ EVOLVE: dict[type[e.Event], Callable[[SentinelState, Any], None]] = {
     e.SelectionBegun: _nothing,
     e.FailoverAborted: _failover_aborted,
     e.ReplicaSelected: _replica_selected,
+    e.WritersPaused: _writers_paused,
     e.PromotionSent: _promotion_sent,
     e.PromotionSeen: _promotion_seen,
     e.PromotionPublished: _promotion_published,

@@ -18,6 +18,7 @@ from trio_sentinel.model.inputs import (
     HelloHeard,
     InfoHeard,
     OpinionHeard,
+    PauseAnswered,
     PingAnswered,
     PubSubHeard,
 )
@@ -133,6 +134,9 @@ class CommandConnection:
                 self._mind.hear(InfoHeard(self._link, readings.info(reply), reply))
             else:
                 self._mind.hear(InfoHeard(self._link, None, b""))
+        elif expected is Awaited.PAUSE:
+            assert isinstance(self._link, ServerLink)
+            self._mind.hear(PauseAnswered(self._link, not isinstance(reply, ErrorReply)))
         elif isinstance(expected, SayHello):
             ok = not isinstance(reply, ErrorReply)
             self._mind.hear(HelloAccepted(self._link, expected.hello.master, ok))

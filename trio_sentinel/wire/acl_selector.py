@@ -163,22 +163,22 @@ class Selector:
                 raise BadRule(SYNTAX)
 
     def _with_key(self, rule: bytes) -> Selector:
+        if self.all_keys:
+            raise BadRule(_AFTER_ALL.format(all="allkeys", reset="resetkeys", what="patterns"))
         found = re.fullmatch(rb"(?:%([rRwW]+))?~(.*)", rule, re.DOTALL)
         if found is None or _BREAKS.search(found[2]):
             raise BadRule(SYNTAX)
         letters = (found[1] or b"RW").upper()
         rights = (_READ if b"R" in letters else 0) | (_WRITE if b"W" in letters else 0)
-        if self.all_keys:
-            raise BadRule(_AFTER_ALL.format(all="allkeys", reset="resetkeys", what="patterns"))
         known = dict(self.keys)
         known[found[2]] = known.get(found[2], 0) | rights
         return evolve(self, keys=tuple(known.items()))
 
     def _with_channel(self, pattern: bytes) -> Selector:
-        if _BREAKS.search(pattern):
-            raise BadRule(SYNTAX)
         if self.all_channels:
             raise BadRule(_AFTER_ALL.format(all="allchannels", reset="resetchannels", what="channels"))
+        if _BREAKS.search(pattern):
+            raise BadRule(SYNTAX)
         return evolve(self, channels=tuple(dict.fromkeys((*self.channels, pattern))))
 
     def _with_command(self, spec: bytes) -> Selector:

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-import attrs
 from attrs import frozen
 
 from trio_sentinel.model import events as e
@@ -82,7 +81,7 @@ def facts_of(event: e.Event) -> Facts:
     Settings and snapshots are left out: they hold passwords.
     """
     facts: Facts = {"fact": type(event).__name__}
-    for name in attrs.fields_dict(type(event)):
+    for name in event.__struct_fields__:
         value = getattr(event, name)
         if name == "subject" and isinstance(value, Subject):
             facts |= {"master": value.master, "instance": value.kind.value, "name": value.name}
@@ -279,6 +278,7 @@ TABLE: Final[dict[type[e.Event], _Row]] = {
     e.SelectionBegun: _about_subject((WARNING, "+failover-state-select-slave")),
     e.FailoverAborted: _failover_aborted,
     e.ReplicaSelected: _about_subject((WARNING, "+selected-slave"), (NOTICE, "+failover-state-send-slaveof-noone")),
+    e.WritersPaused: _silent,
     e.PromotionSent: _about_subject((NOTICE, "+failover-state-wait-promotion")),
     e.PromotionSeen: _silent,  # not on disk yet: PromotionPublished tells it
     e.PromotionPublished: _promotion_published,
