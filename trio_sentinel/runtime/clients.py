@@ -17,6 +17,7 @@ from attrs import Factory, define, field, frozen
 from trio_sentinel.model.values import Millis
 from trio_sentinel.ports import Mind, Transport
 from trio_sentinel.runtime.board import Board
+from trio_sentinel.runtime.rates import Rates, Sample
 from trio_sentinel.runtime.session_rights import Roster
 from trio_sentinel.wire import resp
 from trio_sentinel.wire.acl_log import AclLog
@@ -61,6 +62,14 @@ class Directives(Protocol):
     @property
     def client_output_buffer_limits(self) -> Sequence[tuple[str, int, int, int]]:
         """Per class (``normal``, ``pubsub``): hard limit, soft limit, seconds the soft one may last; 0 = none."""
+
+    @property
+    def availability_zone(self) -> str:
+        """What HELLO and INFO tell of it; empty for nothing."""
+
+    @property
+    def extended_redis_compatibility(self) -> bool:
+        """Whether HELLO and INFO use the names of Redis."""
 
     @property
     def acllog_max_len(self) -> int:
@@ -143,6 +152,7 @@ class Clients:
     denied_channel: int = 0
     cut_for_query: int = 0
     cut_for_output: int = 0
+    rates: Rates = Factory(Rates)
     evicted: int = 0
     memory_limit: int = 0
     """Bytes that all clients together may take; 0 = no limit."""
@@ -192,6 +202,7 @@ class Clients:
         for thousands of them are work, too.
         """
         self.swept_at_ms = now_ms
+        self.rates.note(Sample(now_ms, self.commands, self.net_input, self.net_output))
         if self.paused_until_ms is not None and now_ms >= self.paused_until_ms:
             self.unpause()
         if not self._unvisited:
@@ -294,6 +305,11 @@ class House:
         if len(cache) > CACHED_REPLIES:
             cache.clear()
         return cache
+
+    @property
+    def is_in_arrears(self) -> bool:
+        """Whether expensive commands have not yet been made good."""
+        return self.clock_s() < self._free_at_s
 
     def hold_back(self, deed: Callable[[], None], took_s: float) -> None:
         """Do `deed` when all those who were held back before have had their time, and this one as well.
