@@ -55,6 +55,12 @@ def note_failed_login(session: Session, command: bytes, name: bytes) -> None:
     _note(session, "auth", command, name)
 
 
+def note_unknown_certificate(session: Session, name: str) -> None:
+    """Keep a client certificate that names nobody who may come in."""
+    session.house.clients.denied_certificate += 1
+    _note(session, "tls-cert", b"TLS", text(name))
+
+
 def _note(session: Session, reason: str, what: bytes, user: bytes) -> None:
     now_ms = session.house.mind.wall_ms()
     refusal = Refusal(
