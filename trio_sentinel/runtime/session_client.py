@@ -48,6 +48,15 @@ def flags_of(session: Session) -> str:
     return letters or "N"
 
 
+def told_who(session: Session) -> str:
+    """Who a client is, for a line of the log."""
+    return (
+        f"id={session.id} addr={session.transport.remote} laddr={session.transport.local} fd=0 "
+        f"name={told(session.name)} user={DEFAULT if session.user is None else session.user.name} "
+        f"lib-name={told(session.lib_name)} lib-ver={told(session.lib_ver)}"
+    )
+
+
 def line_of(session: Session) -> bytes:
     """One line of CLIENT LIST without its line end. Sizes that stock knows and we do not are 0, as is ``fd``."""
     now_ms = session.house.mind.now_ms()

@@ -196,7 +196,7 @@ def shutdown(session: Session, argv: Argv) -> Reply:
     if b"failover" in words:
         raise refuse("SHUTDOWN FAILOVER is only supported in cluster mode.")
     session.closing = True  # what came in the same packet does not run any more
-    session.house.shutdown("User requested shutdown...")
+    session.house.shutdown(f"User requested shutdown... (user request from '{session_client.told_who(session)}')")
     return NOTHING
 
 
