@@ -30,6 +30,7 @@ _NO_FILE: Final = (
 _BITS: Final = "ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096"
 _NOT_SAVED: Final = "There was an error trying to save the ACLs. Please check the server logs for more information"
 _SHOWN_REFUSALS: Final = 10
+_KEPT_BYTES: Final = 4096  # of a text in ACL LOG: whoever is refused has chosen it
 
 
 def _wrong(argv: Argv) -> str:
@@ -64,7 +65,12 @@ def note_unknown_certificate(session: Session, name: str) -> None:
 def _note(session: Session, reason: str, what: bytes, user: bytes) -> None:
     now_ms = session.house.mind.wall_ms()
     refusal = Refusal(
-        reason=reason, object=what, user=user, client=line_of(session), created_at_ms=now_ms, updated_at_ms=now_ms
+        reason=reason,
+        object=what[:_KEPT_BYTES],
+        user=user[:_KEPT_BYTES],
+        client=line_of(session)[:_KEPT_BYTES],
+        created_at_ms=now_ms,
+        updated_at_ms=now_ms,
     )
     session.house.acl_log.note(refusal)
 
