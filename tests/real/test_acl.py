@@ -111,3 +111,29 @@ def test_a_certificate_logs_its_user_in(lab: Lab) -> None:
         with client:
             assert client.execute_command("ACL", "WHOAMI") == user
     assert sentinel.client.info("stats")["acl_access_denied_tls_cert"] == 1
+
+
+PEERS = (
+    "user default on nopass &* +@all -publish -sentinel|is-master-down-by-addr",
+    "user peer on >secret -@all +auth +client|setname +ping +publish +sentinel|is-master-down-by-addr &*",
+    "sentinel sentinel-user peer",
+    "sentinel sentinel-pass secret",
+)
+"""What peers ask of each other needs a user of its own."""
+
+
+def test_sentinels_that_know_each_other_by_user_and_password_fail_over(lab: Lab) -> None:
+    """In one quorum with Valkey: hellos and votes are refused to strangers, and peers log in."""
+    servers = lab.trio_of_servers()
+    kinds = (Kind.OURS, Kind.VALKEY, Kind.OURS)
+    sentinels = [lab.sentinel(kind, Watch(servers[0].port), lines=PEERS, start=False) for kind in kinds]
+    lab.start(*sentinels)
+    lab.wait_acquainted(sentinels, replicas=2)
+    for one in sentinels:
+        refusal = one.ask_error("SENTINEL", "IS-MASTER-DOWN-BY-ADDR", LOOPBACK, 1, 0, "*")
+        assert refusal.startswith("User default has no permissions")
+        assert "user=peer" in one.ask("CLIENT", "LIST")
+    old, _ = lab.wait_agreement(sentinels, servers)
+    old.kill()
+    new, _ = lab.wait_agreement(sentinels, servers)
+    assert new is not old
