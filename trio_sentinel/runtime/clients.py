@@ -311,6 +311,11 @@ class House:
             cache.clear()
         return cache
 
+    @property
+    def is_in_arrears(self) -> bool:
+        """Whether expensive commands have not yet been made good."""
+        return self.clock_s() < self._free_at_s
+
     def hold_back(self, deed: Callable[[], None], took_s: float) -> None:
         """Do `deed` when all those who were held back before have had their time, and this one as well.
 

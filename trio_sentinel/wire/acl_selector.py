@@ -80,6 +80,11 @@ class Selector:
         """Whether everything is allowed everywhere."""
         return self.all_channels and self.allowed == NAMES
 
+    @property
+    def size(self) -> int:
+        """How many rules there are."""
+        return len(self.rules) + len(self.channels) + len(self.keys) + len(self.databases)
+
     def denial(self, command: Command, argv: Argv) -> Denial | None:
         """Why a request with the right number of words may not run; None when it may."""
         if command.name not in self.allowed and not command.no_auth and not self._allows_first_word(command, argv):
