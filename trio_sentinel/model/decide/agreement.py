@@ -91,8 +91,9 @@ def _stand_delay_ms(s: Situation, master: Master) -> Millis:
     """My turn among the candidates: by id, and moved with each election of this master that led to nothing, so that a
     lame first one does not stay first.
 
-    Otherwise it is the same for all masters, and the steps are longer where many are down. Where many die at once, one sentinel then takes one epoch after the other;
-    several would take epochs from each other, and who has seen a higher one does not vote under a lower.
+    Otherwise it is the same for all masters, and the steps are longer where many are down: one sentinel then takes one
+    epoch after the other. Several would take epochs from each other, and who has seen a higher one does not vote under
+    a lower.
     """
     if not master.peers:
         return 0
