@@ -30,7 +30,16 @@ from trio_sentinel.errors import CommandRefused
 from trio_sentinel.model import views
 from trio_sentinel.model.effects import Answer, AnswerOpinion
 from trio_sentinel.model.events import Event
-from trio_sentinel.model.inputs import FailoverAsked, FlushAsked, MonitorAsked, RemoveAsked, Request, ResetAsked
+from trio_sentinel.model.inputs import (
+    FailoverAsked,
+    FlushAsked,
+    GlobalsSetAsked,
+    MonitorAsked,
+    RemoveAsked,
+    Request,
+    ResetAsked,
+)
+from trio_sentinel.model.settings import GlobalSettings
 from trio_sentinel.model.snapshot import Snapshot
 from trio_sentinel.model.state import Master
 from trio_sentinel.model.values import Address, Level, Millis, RunId, is_ip
@@ -109,11 +118,15 @@ class Masters(Mapping[str, MasterView]):
         return len(self._bridge.state.masters)
 
 
+def _words(*words: str) -> resp.Argv:
+    return tuple([resp.text(word) for word in words])
+
+
 class Sentinel:
     """A running sentinel, as a library user sees it. Made by `open_sentinel`.
 
     Methods that change something return once the change is on disk, and raise CommandRefused with the error that a
-    client would read.
+    client would read, or trio.ClosedResourceError once the sentinel is stopped. Its last state can be read for ever.
     """
 
     def __init__(self, bridge: Bridge, board: Board, ports: tuple[int, ...], log: Log) -> None:
@@ -122,6 +135,8 @@ class Sentinel:
         self._board = board
         self._addresses: dict[str, AsyncValue[Address]] = {}
         self._closed = trio.Event()
+        self._over = False
+        self._waiting: set[trio.Event] = set()
         self.papers: Papers | None = None
         self.masters: Final = Masters(bridge)
         """Typed read-only views by name."""
@@ -134,6 +149,11 @@ class Sentinel:
     def id(self) -> RunId:
         """What ``SENTINEL MYID`` answers."""
         return self._bridge.state.my_id
+
+    @property
+    def settings(self) -> GlobalSettings:
+        """What ``SENTINEL CONFIG GET`` tells: the settings of the whole process."""
+        return self._bridge.state.settings
 
     def replicas(self, name: str) -> tuple[ReplicaView, ...]:
         """The replicas of a master. Raises KeyError for an unknown one."""
@@ -148,9 +168,8 @@ class Sentinel:
     def address(self, name: str) -> AsyncValue[Address]:
         """Where clients of `name` should write, as a value to wait on: the promoted replica from the moment its
         promotion is durable. Raises KeyError for an unknown master."""
-        if name not in self._addresses:
-            self._addresses[name] = AsyncValue(self._current(self._bridge.state.masters[name]))
-        return self._addresses[name]
+        current = self._current(self._bridge.state.masters[name])
+        return self._addresses.setdefault(name, AsyncValue(current))
 
     def events(self) -> Watch:
         """Every event from this call on: ``async for event in sentinel.events()``, or ``async with`` to end it early.
@@ -184,9 +203,10 @@ class Sentinel:
 
     async def monitor(self, name: str, host: str, port: int, quorum: int) -> None:
         """``SENTINEL MONITOR`` for a numeric host (or a name, where names are resolved)."""
-        if not self._bridge.state.settings.resolve_hostnames and not is_ip(host):
-            raise CommandRefused("ERR", "Invalid IP address or hostname specified")
-        await self._ask(lambda n: MonitorAsked(n, name, Address(host, port), quorum))
+        wanted = requests.monitor(_words("SENTINEL", "MONITOR", name, host, str(port), str(quorum)))
+        requests.checked_host(is_ip(host) or (self.settings.resolve_hostnames and await self._is_found(host)))
+        requests.checked_port(wanted.port)
+        await self._ask(lambda n: MonitorAsked(n, wanted.name, Address(wanted.host, wanted.port), wanted.quorum))
 
     async def remove(self, name: str) -> None:
         """``SENTINEL REMOVE``."""
@@ -194,13 +214,22 @@ class Sentinel:
 
     async def reset(self, name: str) -> None:
         """``SENTINEL RESET`` of one master."""
+        if name not in self._bridge.state.masters:
+            raise requests.refuse(requests.NO_SUCH_MASTER)
         await self._ask(lambda n: ResetAsked(n, (name,)))
 
     async def set(self, name: str, option: str, *values: str) -> None:
         """``SENTINEL SET`` of one option, e.g. ``("quorum", "3")``."""
-        words = (b"SENTINEL", b"SET", *(resp.text(word) for word in (name, option, *values)))
-        locked = self._bridge.state.settings.deny_scripts_reconfig
+        words = _words("SENTINEL", "SET", name, option, *values)
+        locked = self.settings.deny_scripts_reconfig
         await self._ask(requests.settings_change(words, scripts_locked=locked, is_executable=disk.is_executable))
+
+    async def configure(self, parameter: str, value: str) -> None:
+        """``SENTINEL CONFIG SET`` of one parameter of the whole process, e.g. ``("announce-port", "7000")``."""
+        change = requests.globals_change(_words("SENTINEL", "CONFIG", "SET", parameter, value), self.settings)
+        if change.loglevel is not None and hasattr(self._log, "set_level"):
+            self._log.set_level(change.loglevel)
+        await self._ask(lambda n: GlobalsSetAsked(n, change.settings))
 
     async def flush(self) -> None:
         """``SENTINEL FLUSHCONFIG``."""
@@ -214,14 +243,48 @@ class Sentinel:
             answers.append(answer)
             answered.set()
 
+        self._must_run()
         self._bridge.ask(make, on_answer)
-        await answered.wait()
+        await self._unless_over(answered)
         answer = answers[0]
         assert isinstance(answer, Answer)
         if answer.error is not None:
             code, _, text = answer.error.partition(" ")
             raise CommandRefused(code, text)
         return answer.number
+
+    async def _is_found(self, host: str) -> bool:
+        """Whether the resolver knows `host`."""
+        answered = trio.Event()
+        found: list[str | None] = []
+
+        def on_ip(ip: str | None) -> None:
+            found.append(ip)
+            answered.set()
+
+        self._must_run()
+        self._bridge.resolve(host, on_ip)
+        await self._unless_over(answered)
+        return found[0] is not None
+
+    def _must_run(self) -> None:
+        if self._over:
+            raise trio.ClosedResourceError("this sentinel has been stopped")
+
+    async def _unless_over(self, event: trio.Event) -> None:
+        """Wait for `event`, but not for ever when the sentinel is stopped meanwhile."""
+        self._waiting.add(event)
+        try:
+            await event.wait()
+        finally:
+            self._waiting.discard(event)
+        self._must_run()
+
+    def end(self) -> None:
+        """Nothing will be answered any more (called by `open_sentinel` when it is left)."""
+        self._over = True
+        for event in self._waiting:
+            event.set()
 
     async def reload_certificates(self) -> bool:
         """Read all TLS files again, for connections made from now on; whether they could be used. If not, the old
@@ -306,6 +369,7 @@ async def open_sentinel(
             except Exception as error:
                 failure = error
             finally:
+                sentinel.end()
                 if listeners.unix is not None:
                     log(Level.NOTICE, "Removing the unix socket file.")
                     network.remove_unix_socket(directives.unixsocket)

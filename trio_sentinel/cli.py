@@ -46,7 +46,7 @@ Usage:
   {NAME} FILE [--DIRECTIVE VALUE ...] [-]   run a sentinel
   {NAME} check FILE [--DIRECTIVE VALUE ...] say what a configuration means, or what is wrong with it
   {NAME} demo                               watch three sentinels replace a killed master, on this machine
-  {NAME} simulate [--config FILE]           random faults on virtual time, or what your deployment would live through
+  {NAME} simulate [--config FILE]           random faults on virtual time, also for a deployment like yours
   {NAME} --version | --help
 
 FILE is the sentinel.conf of redis-sentinel or valkey-sentinel. It and its directory must be writable: what the
@@ -67,8 +67,8 @@ Examples:
   {NAME} /etc/sentinel.conf --port 26380 --loglevel verbose
   {NAME} ./sentinel.conf --sentinel monitor cache 10.0.0.5 6379 2
   {NAME} ./demo                             run a sentinel with the file named demo
-  redis-cli -p 26379 sentinel masters               ask a running sentinel
-  redis-cli -p 26379 psubscribe '*'                 hear everything that it decides
+  redis-cli -p 26379 sentinel masters              ask a running sentinel
+  redis-cli -p 26379 psubscribe '*'                hear everything that it decides
 """
 
 
@@ -365,6 +365,7 @@ def _settle_in(directives: Directives, path: str, log: Log) -> None:
     system.refuse_two_user_lists(directives)
     system.refuse_deafness(directives)
     system.ignore_signals()
+    system.report_crashes(directives.logfile)
 
 
 def _serve(job: Job) -> int:

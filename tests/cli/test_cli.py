@@ -296,6 +296,22 @@ def test_start_and_stop_say_what_stock_says(start: Start, conf: Path, number: si
     ]
 
 
+def test_a_crash_leaves_a_report_in_the_log(start: Start, conf: Path) -> None:
+    log = conf.parent / "log"
+    body = """
+async def serve_daemon(*, configuration, extras, log, on_listening):
+    import os, signal
+    os.kill(os.getpid(), signal.SIGABRT)
+    await trio.sleep_forever()
+"""
+    process = start(str(conf), "--logfile", str(log), body=body)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (-signal.SIGABRT, b"", b"")
+    report = log.read_text().partition("Running mode=sentinel")[2]
+    assert "Fatal Python error: Aborted" in report
+    assert "serve_daemon" in report
+
+
 STUBBORN = """
 async def serve_daemon(*, configuration, extras, log, listeners, on_listening):
     from trio_sentinel.model.values import Level

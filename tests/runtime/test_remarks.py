@@ -8,11 +8,11 @@ from attrs import define, evolve
 from msgspec.structs import replace
 
 from trio_sentinel.model.events import AgreedDown, VoteCast
-from trio_sentinel.model.inputs import HelloHeard, NameResolved, OpinionHeard
+from trio_sentinel.model.inputs import HelloHeard, LinkLost, NameResolved, OpinionHeard
 from trio_sentinel.model.observations import Observations, Opinion
 from trio_sentinel.model.settings import MasterSettings
 from trio_sentinel.model.state import Master, SentinelState
-from trio_sentinel.model.values import Address, Hello, Level, Millis, PeerLink, RunId
+from trio_sentinel.model.values import Address, Channel, Hello, Level, Millis, PeerLink, RunId, ServerLink
 from trio_sentinel.runtime.remarks import MAX_NAMES, Remarks
 
 ME, PEER, OTHER = RunId("a" * 40), RunId("b" * 40), RunId("c" * 40)
@@ -117,3 +117,16 @@ def test_a_sentinel_that_announces_a_name_is_not_passed_over_in_silence() -> Non
     assert it.said == []
     it.about(HelloHeard(hello))
     assert it.said == ["Failed to resolve hostname 'peer.example'"]
+
+
+def test_a_source_address_that_cannot_be_used_is_told() -> None:
+    it = room()
+    reason = "Can't bind socket: Cannot assign requested address"
+    it.about(LinkLost(ServerLink("m", WHERE), Channel.COMMAND, reason))
+    it.about(LinkLost(ServerLink("m", Address("10.0.0.2", 6380)), Channel.PUBSUB, reason))
+    it.about(LinkLost(ServerLink("m", WHERE), Channel.COMMAND, "Connection refused"))
+    it.about(LinkLost(PeerLink(PEER), Channel.COMMAND, reason))  # forgotten meanwhile
+    assert it.said == [
+        f"-cmd-link-reconnection master m 10.0.0.1 6379 #{reason}",
+        f"-pubsub-link-reconnection slave 10.0.0.2:6380 10.0.0.2 6380 @ m 10.0.0.1 6379 #{reason}",
+    ]

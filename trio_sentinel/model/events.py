@@ -333,24 +333,6 @@ class FailoverStarted(Struct, frozen=True, kw_only=True):
     at_ms: Millis
 
 
-class PeerVoted(Struct, frozen=True, kw_only=True):
-    """A peer says whom it voted for, in another epoch than the last time. ``subject`` is the peer."""
-
-    durable: ClassVar[bool] = False
-    subject: Subject
-    leader: RunId
-    epoch: Epoch
-
-
-class FailoverDelayed(Struct, frozen=True, kw_only=True):
-    """The master is objectively down, but the last attempt or vote, at ``attempt_at_ms``, was too recent."""
-
-    durable: ClassVar[bool] = False
-    subject: Subject
-    attempt_at_ms: Millis
-    until_ms: Millis
-
-
 class VoteSaved(Struct, frozen=True, kw_only=True):
     """The vote for my own attempt is on disk: it may be heard and counted."""
 
@@ -540,8 +522,6 @@ Event: TypeAlias = (
     | EpochRaised
     | VoteCast
     | FailoverStarted
-    | PeerVoted
-    | FailoverDelayed
     | VoteSaved
     | LeaderElected
     | SelectionBegun

@@ -119,8 +119,6 @@ class Opinion:
     master_down: bool = False
     voted_for: RunId | None = None
     vote_epoch: Epoch = 0
-    told_epoch: Epoch = 0
-    """The ``vote_epoch`` that was told last."""
     hello_at_ms: Millis = 0
     """When its last hello for this master came (`last_hello_time`)."""
     said_hello_at_ms: Millis | None = None

@@ -17,6 +17,7 @@ from attrs import Factory, define, field, frozen
 from trio_sentinel.model.values import Millis
 from trio_sentinel.ports import Mind, Transport
 from trio_sentinel.runtime.board import Board
+from trio_sentinel.runtime.rates import Rates, Sample
 from trio_sentinel.runtime.session_rights import Roster
 from trio_sentinel.wire import resp
 from trio_sentinel.wire.acl_log import AclLog
@@ -61,6 +62,14 @@ class Directives(Protocol):
     @property
     def client_output_buffer_limits(self) -> Sequence[tuple[str, int, int, int]]:
         """Per class (``normal``, ``pubsub``): hard limit, soft limit, seconds the soft one may last; 0 = none."""
+
+    @property
+    def availability_zone(self) -> str:
+        """What HELLO and INFO tell of it; empty for nothing."""
+
+    @property
+    def extended_redis_compatibility(self) -> bool:
+        """Whether HELLO and INFO use the names of Redis."""
 
     @property
     def acllog_max_len(self) -> int:
@@ -143,6 +152,7 @@ class Clients:
     denied_channel: int = 0
     cut_for_query: int = 0
     cut_for_output: int = 0
+    rates: Rates = Factory(Rates)
     evicted: int = 0
     memory_limit: int = 0
     """Bytes that all clients together may take; 0 = no limit."""
@@ -192,6 +202,7 @@ class Clients:
         for thousands of them are work, too.
         """
         self.swept_at_ms = now_ms
+        self.rates.note(Sample(now_ms, self.commands, self.net_input, self.net_output))
         if self.paused_until_ms is not None and now_ms >= self.paused_until_ms:
             self.unpause()
         if not self._unvisited:
@@ -295,6 +306,21 @@ class House:
             cache.clear()
         return cache
 
+    @property
+    def is_in_arrears(self) -> bool:
+        """Whether expensive commands have not yet been made good."""
+        return self.clock_s() < self._free_at_s
+
+    def hold_back(self, deed: Callable[[], None], took_s: float) -> None:
+        """Do `deed` when all those who were held back before have had their time, and this one as well.
+
+        One command may take long (thousands of names, or of clients to list), and hundreds of clients may send such.
+        Each waits its turn here after its answer, so together they get half of the time and the others the rest.
+        """
+        now_s = self.clock_s()
+        self._free_at_s = max(now_s, self._free_at_s) + 2 * took_s
+        self.after(deed, self._free_at_s - now_s)
+
     def _forget(self) -> None:
         for cache in (self._replies[2], self._replies[3], self._answers[2], self._answers[3]):
             cache.clear()
@@ -314,16 +340,6 @@ class House:
             if len(answers) > CACHED_BATCHES:
                 answers.clear()
             answers[chunk] = known
-
-    def hold_back(self, deed: Callable[[], None], took_s: float) -> None:
-        """Do `deed` when all those who were held back before have had their time, and this one as well.
-
-        One command may take long (thousands of names, or of clients to list), and hundreds of clients may send such.
-        Each waits its turn here after its answer, so together they get half of the time and the others the rest.
-        """
-        now_s = self.clock_s()
-        self._free_at_s = max(now_s, self._free_at_s) + 2 * took_s
-        self.after(deed, self._free_at_s - now_s)
 
     def remember_batch(self, chunk: bytes, requests: tuple[resp.Argv, ...]) -> None:
         """Keep how `chunk` is cut. Cutting depends on nothing else: it began and ended between requests."""

@@ -39,6 +39,7 @@ PAUSE_READING_ABOVE: Final = 256 * 1024  # unsent bytes; drained to zero before 
 MAX_SLOTS: Final = 256
 SHARE_S: Final = 0.001
 EXPENSIVE_S: Final = 0.005
+MANY_WORDS: Final = 256  # of a request that will be expensive, and waits until those before it have been made good
 MAX_BATCH: Final = 4096  # bytes of a chunk that is worth remembering
 MAX_BATCH_ARGUMENTS: Final = resp.MAX_GUEST_ARGUMENTS
 
@@ -95,7 +96,7 @@ class Session:
         self.outbox = Outbox()
         self.reader = resp.RequestReader(house.directives.proto_max_bulk_len)
         self._stopped = Stop.NONE
-        self._deferred: Argv | None = None  # the command that CLIENT PAUSE holds back
+        self._deferred: Argv | None = None  # the command that is held back, by CLIENT PAUSE or for its size
         self._executing = False
         self._busy = False
         self._calm = False
@@ -121,7 +122,8 @@ class Session:
         batch = self.house.batches.get(data)
         if batch is not None and self._plain() and self._may_repeat(data) and self._repeat(data, batch):
             return
-        fresh = self.reader.idle and len(data) <= MAX_BATCH and batch is None
+        unproven = batch is None or (self.user is not None and not self.user.unrestricted)
+        fresh = unproven and self.reader.idle and len(data) <= MAX_BATCH
         self.reader.feed(data)
         if fresh:
             self._work(data)
@@ -206,7 +208,8 @@ class Session:
     @property
     def memory(self) -> int:
         """Bytes that this client makes us keep."""
-        return self.reader.buffered + self.output_bytes + self.house.board.held(self).size
+        held_back = sum(map(len, self._deferred)) if self._deferred else 0
+        return self.reader.buffered + held_back + self.output_bytes + self.house.board.held(self).size
 
     @property
     def last_command(self) -> str | None:
@@ -369,6 +372,11 @@ class Session:
                 self._deferred = None
                 if argv is None:
                     break
+                if len(argv) > MANY_WORDS and self.house.is_in_arrears:
+                    self._deferred = argv
+                    self._stop(Stop.TURN)
+                    repeatable = False
+                    break
                 repeatable = self._run(argv) and repeatable
                 batch.append(argv)
                 now_s = self.house.clock_s()
@@ -386,7 +394,7 @@ class Session:
                 self.user.prove(chunk)
         self.flush()
         if Stop.TURN in self._stopped:
-            if now_s - began_s >= EXPENSIVE_S:
+            if now_s - began_s >= EXPENSIVE_S or self._deferred is not None:
                 self.house.hold_back(self._next_turn, now_s - began_s)
             else:
                 self.house.later(self._next_turn)
@@ -412,7 +420,7 @@ class Session:
             sub = command.subcommands.get(argv[1].lower())
             if sub is None:
                 shown = resp.told(argv[1][:128])
-                return None, f"ERR unknown subcommand '{shown}'. Try {command.name.upper()} HELP."
+                return None, f"ERR unknown subcommand '{shown}'. Try {resp.told(argv[0]).upper()} HELP."
             command = sub
         if not command.accepts(len(argv)):
             return command, f"ERR wrong number of arguments for '{command.name}' command"

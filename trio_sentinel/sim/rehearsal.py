@@ -345,5 +345,6 @@ def lessons(outlook: Outlook) -> Iterator[str]:
     worst = max((s for samples in outlook.samples.values() for s in samples), key=lambda s: s.lost, default=None)
     if worst is not None and worst.lost:
         title, of = INCIDENTS[worst.incident].title, worst.acknowledged
-        advice = "" if plan.min_replicas else "; see what --min-replicas 1 makes of it"
+        cut_off = worst.incident in ("cut off", "zone cut off")
+        advice = "; see what --min-replicas 1 makes of it" if cut_off and not plan.min_replicas else ""
         yield f"{title}: up to {worst.lost} of {of} acknowledged writes were lost{advice}"

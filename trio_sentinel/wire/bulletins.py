@@ -212,10 +212,6 @@ def _vote_cast(event: e.VoteCast) -> Bulletins:
     return (bulletin(WARNING, "+vote-for-leader", f"{event.candidate} {event.epoch}"),)
 
 
-def _peer_voted(event: e.PeerVoted) -> Bulletins:
-    return (log_line(NOTICE, f"{event.subject.name} voted for {event.leader} {event.epoch}"),)
-
-
 def _failover_started(event: e.FailoverStarted) -> Bulletins:
     told = bulletin(WARNING, "+try-failover", str(event.subject))
     if event.manner is Manner.AUTOMATIC:
@@ -277,8 +273,6 @@ TABLE: Final[dict[type[e.Event], _Row]] = {
     e.EpochRaised: _epoch_raised,
     e.VoteCast: _vote_cast,
     e.FailoverStarted: _failover_started,
-    e.PeerVoted: _peer_voted,
-    e.FailoverDelayed: _silent,  # it names a time of day, which only the runtime knows (supervisor.py)
     e.VoteSaved: _silent,
     e.LeaderElected: _about_subject((WARNING, "+elected-leader")),
     e.SelectionBegun: _about_subject((WARNING, "+failover-state-select-slave")),
