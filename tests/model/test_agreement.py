@@ -342,36 +342,6 @@ def test_next_attempt_comes_two_failover_timeouts_after_the_last_under_a_new_epo
     assert kit.wait(1).one(e.FailoverStarted).epoch == 2
 
 
-def test_delay_is_told_once_for_each_attempt_or_vote() -> None:
-    kit = given()
-    at_ms = kit.vote_asked(P1, 1).one(e.VoteCast).attempt_at_ms
-    assert at_ms is not None
-    kit.agree()
-    heard = kit.master_down()
-    heard.events += kit.wait(10_000).events
-    delayed = heard.one(e.FailoverDelayed)
-    assert (delayed.attempt_at_ms, delayed.until_ms) == (at_ms, at_ms + 2 * FAILOVER_TIMEOUT_MS)
-    assert kit.vote_asked(P2, 2).has(e.FailoverDelayed), "another vote, another delay"
-
-
-def test_turn_among_the_candidates_is_no_delay() -> None:
-    kit = given()
-    kit.agree()
-    heard = kit.master_down()
-    heard.events += kit.wait(1000).events
-    assert heard.has(e.FailoverStarted)
-    assert not heard.has(e.FailoverDelayed)
-
-
-def test_vote_of_a_peer_is_told_once_for_each_epoch() -> None:
-    kit = candidate()
-    voted = kit.opinion(P1, leader=P2, epoch=4).one(e.PeerVoted)
-    assert (voted.subject.name, voted.leader, voted.epoch) == (P1, P2, 4)
-    assert not kit.opinion(P1, leader=P2, epoch=4).has(e.PeerVoted)
-    assert not kit.opinion(P1, leader=None, epoch=0).has(e.PeerVoted)
-    assert kit.opinion(P1, leader=ME, epoch=5).one(e.PeerVoted).leader == ME
-
-
 def test_failing_disk_keeps_me_from_standing() -> None:
     kit = given()
     kit.saving = False

@@ -69,7 +69,7 @@ def tell(port: int, lines: Sequence[str | tuple[bytes, ...]]) -> list[Heard]:
             if wire is None:
                 wire = wires[who] = Wire(port)
             if words == (b"<",):
-                heard.append(Heard(str(line), _messages(wire.read(patience=_SILENT)), wire.closed))
+                heard.append(Heard(_printed(line), _messages(wire.read(patience=_SILENT)), wire.closed))
                 continue
             command = name_of(words)
             count = max(1, len(words) - 1) if command in _BY_NAME else 1
@@ -77,13 +77,17 @@ def tell(port: int, lines: Sequence[str | tuple[bytes, ...]]) -> list[Heard]:
             if command == "client|reply" and len(words) > 2:
                 muted = muted - {who} if words[2].lower() == b"on" else muted | {who}
             replies = _unordered(command, [masked(command, reply) for reply in found])
-            heard.append(Heard(str(line), replies, wire.closed))
+            heard.append(Heard(_printed(line), replies, wire.closed))
         for who, wire in wires.items():
             heard.append(Heard(f"{who} at the end", tuple(wire.read(patience=_SILENT / 5)), wire.closed))
     finally:
         for wire in wires.values():
             wire.end()
     return heard
+
+
+def _printed(line: str | tuple[bytes, ...]) -> str:
+    return line if isinstance(line, str) else "a " + b" ".join(line).decode("latin-1")
 
 
 def _read(line: str | tuple[bytes, ...]) -> tuple[str, tuple[bytes, ...]]:

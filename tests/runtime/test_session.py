@@ -685,3 +685,21 @@ def test_all_who_are_held_back_share_half_of_the_time() -> None:
     stage.house.clock_s = lambda: 200.0
     stage.house.hold_back(lambda: None, 0.08)
     assert shift.delays[-1] == pytest.approx(0.16)
+
+
+def test_a_request_of_many_words_waits_while_others_are_not_made_good() -> None:
+    stage = Stage()
+    shift = Shift(stage)
+    shift.step = 0.0
+    stage.house.hold_back(lambda: None, 1.0)
+    shift.change()
+    big, small = stage.client(), stage.client()
+    assert big.say(request("DEL", *["x"] * 300) + request("PING")) == b""
+    assert not big.is_read()
+    big.handler.ended()
+    assert small.do("PING") == PONG
+    stage.house.clock_s = lambda: 10.0
+    shift.change()
+    assert big.transport.sent.startswith(b"-ERR unknown command 'DEL'")
+    assert big.transport.sent.endswith(PONG)
+    assert not big.is_open()

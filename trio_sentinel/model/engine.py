@@ -243,6 +243,11 @@ class Engine:
                 senses.hurry_hellos(self._s, event.subject.master)
             case e.SettingChanged() if event.words[0].lower() in ("auth-pass", "auth-user"):
                 yield from senses.hang_up_servers(self._s, event.subject.master, "credentials changed")
+            case e.WritersPaused():
+                master = self.state.masters[event.subject.master]
+                sense = self._s.server(master)
+                sense.writers_paused = sense.paused_at_offset = None
+                self._expect_info(master.name, master.address)
             case e.ReplicaConverted() | e.ReplicaRepointed():
                 self._expect_info(event.subject.master, event.address)
                 self.senses.servers[event.subject.master, event.address].corrected_at_ms = self._s.now_ms
@@ -506,15 +511,6 @@ class Engine:
         self._resolve(heard.hello.host, heard.hello.master_host)
         self._apply_all(topology.hear_hello(self._s, heard.hello, _switch))
 
-    def _opinion_heard(self, heard: i.OpinionHeard) -> None:
-        master = self.state.masters.get(heard.master)
-        peer = None if master is None else master.peers.get(heard.peer.run_id)
-        if master is None or peer is None:
-            return
-        opinion = self.senses.opinions[master.name, peer.run_id]
-        self._apply_all(agreement.hear_vote(self._s, master, peer, opinion.told_epoch))
-        opinion.told_epoch = opinion.vote_epoch
-
     def _opinion_asked(self, heard: i.OpinionAsked) -> None:
         """Answer fast (rule R2); two masters at one address: the lowest name (core.md Q19)."""
         asked = Address(heard.host, heard.port)
@@ -616,7 +612,6 @@ _HANDLERS: Final[dict[type[i.Input], Callable[[Engine, Any], None]]] = {
     i.PingAnswered: Engine._ping_answered,
     i.InfoHeard: Engine._info_heard,
     i.HelloHeard: Engine._hello_heard,
-    i.OpinionHeard: Engine._opinion_heard,
     i.OpinionAsked: Engine._opinion_asked,
     i.MonitorAsked: Engine._monitor_asked,
     i.RemoveAsked: Engine._remove_asked,

@@ -203,6 +203,8 @@ class Bridge:
         fx.AskPeer: _to_links,
         fx.Promote: _to_links,
         fx.Repoint: _to_links,
+        fx.PauseWriters: _to_links,
+        fx.ReleaseWriters: _to_links,
         fx.HandOver: _to_links,
         fx.KillClients: _to_links,
         fx.Announce: _announce,

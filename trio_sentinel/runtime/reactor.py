@@ -33,6 +33,8 @@ from trio_sentinel.runtime.transport import SocketTransport, TlsTransport, reaso
 
 MakeHandler: TypeAlias = Callable[[Transport], Handler]
 
+CANNOT_BIND: Final = "Can't bind socket"
+"""Begins the reason of a connection that failed because of ``bind-source-addr``, in stock's words."""
 EVENTS_PER_TURN: Final = 256
 ACCEPTS_PER_TURN: Final = 64
 DEFER_ROUNDS: Final = 16
@@ -192,7 +194,7 @@ class Dialing:
                 try:
                     sock.bind((source_address, 0))
                 except OSError as error:
-                    self._fail_later(f"Can't bind socket: {reason_of(error)}")
+                    self._fail_later(f"{CANNOT_BIND}: {reason_of(error)}")
                     return
             code = sock.connect_ex(_numeric(address))
         except OSError as error:  # not a numeric host

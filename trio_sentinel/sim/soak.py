@@ -80,9 +80,9 @@ class Sum:
         if report.broken is not None:
             self.findings.append(report)
 
-    def never_seen(self) -> list[str]:
+    def never_seen(self, wanted: Iterable[str] = SOMETIMES) -> list[str]:
         """Which of the interesting states were not reached."""
-        return [name for name in SOMETIMES if not self.seen[name]]
+        return [name for name in wanted if not self.seen[name]]
 
 
 Perform = Callable[[int], Report]
