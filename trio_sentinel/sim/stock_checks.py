@@ -5,8 +5,8 @@ are. Two properties are about the whole quorum (8, one leader in each epoch; 22,
 too, except for the epochs in which a stock member was *seen* to do one of these (numbers of core.md 19):
 
 * Q1: it was elected with votes of another epoch;
-* Q3, Q25: it voted a second time in an epoch, or came back with an address of old, after a write of its file failed
-  and it died, or after REMOVE;
+* Q3, Q19, Q25: it voted a second time in an epoch, or came back with an address of old, after a write of its file
+  failed and it died, after REMOVE, or while it knew the master under two names;
 * Q5: it took an epoch from a hello without the address, because the address was unusable, or because it was the old
   master's own while the member brought replicas over to a promoted one ("overtaken" in ``stock_state.Defects``).
 
@@ -55,7 +55,7 @@ class Record:
     manual: set[Epoch] = Factory(set)
     """Epochs of attempts that an operator asked for: they are told before they are written (Q4)."""
     removed: set[str] = Factory(set)
-    """Masters that were removed once (Q25)."""
+    """Masters that were removed once (Q25), or answered for under a second name (Q19)."""
     voted: dict[str, Epoch] = Factory(dict)
 
 
@@ -259,6 +259,9 @@ class StockChecker:
         if answer.leader is None:
             return
         record = self._record(sentinel)
+        masters = sentinel.engine.state.masters.values()
+        if next((master.name for master in masters if master.address == asked.address), None) != asked.master:
+            record.removed.add(asked.master)
         if self._trusted(sentinel, record, asked.master):
             line = next((known for known in sentinel.disk.masters if known.name == asked.master), None)
             kept = line is None or line.leader_epoch >= answer.leader_epoch
