@@ -18,7 +18,7 @@ from typing import Final
 
 import attrs
 import trio
-from attrs import frozen
+from attrs import Factory, frozen
 from trio_util import AsyncValue
 
 from trio_sentinel.adapters import disk, network, tls
@@ -55,7 +55,7 @@ from trio_sentinel.runtime.session_rights import Roster
 from trio_sentinel.runtime.switchboard import Switchboard
 from trio_sentinel.wire import requests, resp
 from trio_sentinel.wire.acl_file import fresh_selector
-from trio_sentinel.wire.conf import Configuration, rewrite_configuration
+from trio_sentinel.wire.conf import Configuration, Rewriter
 from trio_sentinel.wire.directives import Directives
 from trio_sentinel.wire.extras import Extras
 
@@ -86,6 +86,7 @@ class FileStore:
     resolved: Callable[[str], str | None]
     log: Log
     rights: Roster
+    rewriter: Rewriter = Factory(Rewriter)
 
     async def save(self, snapshot: Snapshot) -> None:
         """Rewrite the file as it is on disk now, in a worker thread: fsync may take long. Raises OSError."""
@@ -95,7 +96,7 @@ class FileStore:
         before = disk.read_file_if_any(self.path)
         directives = attrs.evolve(self.configuration.directives, users=self.rights.lines)
         current = attrs.evolve(self.configuration, directives=directives)
-        disk.save_file(self.path, rewrite_configuration(before, current, snapshot, resolved=self.resolved))
+        disk.save_file(self.path, self.rewriter.rewrite(before, current, snapshot, resolved=self.resolved))
         self.log(Level.DEBUG, f"Rewritten config file ({self.path}) successfully")
         self.log(Level.NOTICE, "Sentinel new configuration saved on disk")
 

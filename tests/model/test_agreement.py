@@ -296,6 +296,22 @@ def test_attempt_takes_the_next_epoch_and_my_own_vote() -> None:
     assert kit.engine.state.current_epoch == 9
 
 
+@pytest.mark.parametrize(("answer_ms", "step_ms"), [(0, 30), (9, 30), (60, 180), (500, 300)])
+def test_where_answers_take_long_candidates_stand_further_apart(answer_ms: int, step_ms: int) -> None:
+    """A vote takes as long as an answer at least: whoever stands before the one for another can arrive splits them."""
+    kit = given()
+    kit.muted.add(fx.AskPeer)
+    kit.hello(P1, epoch=2)  # so that it is not my turn to be the first
+    kit.master_down()
+    asked_at_ms = kit.engine.senses.opinions[NAME, P1].asked_at_ms
+    assert asked_at_ms is not None
+    kit.wait_until(asked_at_ms + answer_ms)
+    agreed = kit.opinion(P1).one(e.AgreedDown)
+    turn = (sorted([ME, *kit.peers]).index(ME) + 2) % (len(kit.peers) + 1)
+    assert turn > 0
+    assert 0 <= agreed.stand_at_ms - agreed.at_ms - turn * step_ms < 10
+
+
 def test_vote_for_another_keeps_me_from_standing_for_two_failover_timeouts() -> None:
     kit = given(dice=(123,), quorum=2, failover_timeout_ms=20_000)
     kit.agree()

@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from trio_sentinel.ports import Transport
-from trio_sentinel.runtime.poller import EpollPoller, Poller, SelectorPoller
+from trio_sentinel.runtime.poller import EpollPoller, Poller, SelectorPoller, make_poller
 from trio_sentinel.runtime.reactor import TURN_S, Reactor, open_reactor
 from trio_sentinel.runtime.transport import HIGH_WATER
 
@@ -99,6 +99,13 @@ def poller(request: pytest.FixtureRequest) -> Poller:
         pytest.skip("no epoll here")
     poller: Poller = request.param()
     return poller
+
+
+def test_a_system_without_epoll_gets_the_other_poller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("select.epoll", raising=False)
+    made = make_poller()
+    assert isinstance(made, SelectorPoller)
+    made.close()
 
 
 async def test_every_client_gets_its_answer(poller: Poller) -> None:

@@ -68,12 +68,12 @@ def newest_is_reported_saved(patch: Patch) -> None:
 
 
 def _forgets(patch: Patch, forget: Callable[[Snapshot], Snapshot]) -> None:
-    write = conf.rewrite_configuration
+    write = conf.Rewriter.rewrite
 
-    def rewrite(old: bytes, configuration: Any, snapshot: Snapshot, **more: Any) -> bytes:
-        return write(old, configuration, forget(snapshot), **more)
+    def rewrite(self: conf.Rewriter, old: bytes, configuration: Any, snapshot: Snapshot, **more: Any) -> bytes:
+        return write(self, old, configuration, forget(snapshot), **more)
 
-    patch.setattr(conf, "rewrite_configuration", rewrite)
+    patch.setattr(conf.Rewriter, "rewrite", rewrite)
 
 
 def file_without_votes(patch: Patch) -> None:

@@ -39,6 +39,7 @@ EVENTS_PER_TURN: Final = 256
 ACCEPTS_PER_TURN: Final = 64
 DEFER_ROUNDS: Final = 16
 TURN_S: Final = 0.01
+CATCH_UP_S: Final = 0.1
 GRACE_S: Final = 10.0
 """How long a TLS handshake, and the last bytes of a closed connection, may take."""
 RETRY_ACCEPT_S: Final = 1.0
@@ -411,6 +412,12 @@ class Reactor:
             self._in_turn = False
         if self._deferred:
             self._waker.ring()
+
+    def catch_up(self) -> None:
+        """Turns until nobody waits any more, but not for longer than `CATCH_UP_S`."""
+        end = time.perf_counter() + CATCH_UP_S
+        while not self._closed and (self._round or self._poller.ready(1)) and time.perf_counter() < end:
+            self.turn()
 
     def _begin_round(self) -> None:
         """Everybody who is ready, then the listeners."""

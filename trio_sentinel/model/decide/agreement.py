@@ -33,6 +33,11 @@ STAND_STEP_MS = 30
 """Candidates stand one after the other, each this much later than the one before: long enough for a vote to be
 written and to arrive, so that the later ones vote instead of splitting the votes."""
 STAND_JITTER_MS = 10
+STAND_ROUND_TRIPS = 3
+"""The step is at least so many times what the slowest answer to my question took: a vote needs a question, too, and a
+save on either side. On a machine that is at its limits a fixed step lets everybody stand ..."""
+MOST_STAND_STEP_MS = 300
+"""... up to this: the first one may be dead."""
 RETRY_MS = (50, 100)
 """After an election that nobody can win any more I stand again this soon (at least, and a random part on top) ..."""
 QUICK_RETRIES = 5
@@ -83,7 +88,21 @@ def _stand_delay_ms(s: Situation, master: Master) -> Millis:
         return 0
     ids = sorted([s.state.my_id, *master.peers])
     turn = (ids.index(s.state.my_id) + s.state.current_epoch) % len(ids)
-    return turn * STAND_STEP_MS + s.dice.below(STAND_JITTER_MS)
+    step_ms = max(STAND_STEP_MS, min(STAND_ROUND_TRIPS * _slowest_answer_ms(s, master), MOST_STAND_STEP_MS))
+    return turn * step_ms + s.dice.below(STAND_JITTER_MS)
+
+
+def _slowest_answer_ms(s: Situation, master: Master) -> Millis:
+    """How long a peer that agrees took to say so: its machine and the way there are as busy for votes."""
+    opinions = [s.opinion(master, run_id) for run_id in master.peers]
+    return max(
+        (
+            opinion.answered_at_ms - opinion.asked_at_ms
+            for opinion in opinions
+            if opinion.master_down and opinion.asked_at_ms is not None and not opinion.ask_in_flight
+        ),
+        default=0,
+    )
 
 
 def may_stand_at_ms(s: Situation, master: Master) -> Millis | None:
