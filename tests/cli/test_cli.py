@@ -299,7 +299,7 @@ def test_start_and_stop_say_what_stock_says(start: Start, conf: Path, number: si
 def test_a_crash_leaves_a_report_in_the_log(start: Start, conf: Path) -> None:
     log = conf.parent / "log"
     body = """
-async def serve_daemon(*, configuration, extras, log, on_listening):
+async def serve_daemon(*, configuration, extras, log, listeners, on_listening):
     import os, signal
     os.kill(os.getpid(), signal.SIGABRT)
     await trio.sleep_forever()

@@ -19,7 +19,8 @@ _LEFT_OUT: Final = frozenset(
     "dir logfile pidfile daemonize unixsocket unixsocketgroup aclfile tls-port supervised syslog-enabled".split()
 )
 VALKEY_ONLY: Final = frozenset(
-    "unixsocketgroup log-format log-timestamp-format tls-auth-clients-user tls-auto-reload-interval".split()
+    "unixsocketgroup log-format log-timestamp-format tls-auth-clients-user tls-auto-reload-interval availability-zone "
+    "extended-redis-compatibility".split()
 )
 _KEPT: Final = (
     "bind 127.0.0.1 -::1", "bind",

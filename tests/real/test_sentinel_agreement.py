@@ -93,7 +93,6 @@ COMMANDS: Final[tuple[tuple[str, ...], ...]] = (
     ("SENTINEL", "IS-MASTER-DOWN-BY-ADDR", "127.0.0.1", "9", "x", "*"),
     ("SENTINEL", "IS-MASTER-DOWN-BY-ADDR", "127.0.0.1", "99999", "6", "*"),
     ("SENTINEL", "IS-MASTER-DOWN-BY-ADDR", "1.1.1.1", "9", "6", A),
-    ("SENTINEL", "PENDING-SCRIPTS"),
     ("SENTINEL", "INFO-CACHE", "m1"),
     ("SENTINEL", "FLUSHCONFIG"),
     # hellos: found, moved, replaced, and a newer configuration
