@@ -301,7 +301,7 @@ def test_where_answers_take_long_candidates_stand_further_apart(answer_ms: int, 
     """A vote takes as long as an answer at least: whoever stands before the one for another can arrive splits them."""
     kit = given()
     kit.muted.add(fx.AskPeer)
-    kit.hello(P1, epoch=2)  # so that it is not my turn to be the first
+    kit.vote_asked(P1, 2)  # an election that led to nothing, so that it is not my turn to be the first
     kit.master_down()
     asked_at_ms = kit.engine.senses.opinions[NAME, P1].asked_at_ms
     assert asked_at_ms is not None

@@ -14,7 +14,7 @@ from trio_sentinel.runtime.clients import SWEEPS_PER_SECOND
 from trio_sentinel.runtime.session import MAX_SLOTS, PAUSE_READING_ABOVE, SHARE_S, Session, TurnedAway
 from trio_sentinel.wire.info import SPOKEN_VERSION
 
-from .port_stage import MY_ID, PlainDirectives, Stage, parsed, request
+from .port_stage import MY_ID, Client, PlainDirectives, Stage, parsed, request
 
 ID = "c" * 40
 PONG = b"+PONG\r\n"
@@ -542,6 +542,46 @@ def test_the_cache_serves_no_stranger_no_subscriber_and_no_mute_client() -> None
     assert listening.do("PING").startswith(b"*2\r\n$4\r\npong")
     mute.do("CLIENT", "REPLY", "OFF")
     assert mute.do("PING") == b""
+
+
+def calm(stage: Stage) -> Client:
+    """A client whose PING is answered as a whole known chunk."""
+    client = stage.client()
+    for _ in range(4):
+        assert client.do("PING") == PONG
+    assert client.session._calm
+    return client
+
+
+def test_a_known_chunk_is_not_answered_as_before_once_the_client_has_changed() -> None:
+    stage = Stage()
+    listening, mute, half = calm(stage), calm(stage), calm(stage)
+    listening.do("SUBSCRIBE", "x")
+    assert listening.do("PING").startswith(b"*2\r\n$4\r\npong")
+    mute.do("CLIENT", "REPLY", "OFF")
+    assert mute.do("PING") == b""
+    assert half.say(b"*2\r\n$4\r\nPING\r\n$14\r\n") == b""
+    assert half.say(request("PING")) == b""
+    assert half.say(b"\r\n") == b"$14\r\n" + request("PING") + b"\r\n"
+
+
+def test_a_pause_holds_known_chunks_back_as_well() -> None:
+    stage = Stage()
+    client = calm(stage)
+    stage.house.clients.pause(stage.mind.now_ms() + 1000, writes_only=False)
+    assert client.do("PING") == b""
+    stage.house.clients.unpause()
+    assert client.do("PING").endswith(PONG)
+
+
+def test_a_known_chunk_counts_like_any_other() -> None:
+    stage = Stage()
+    client = calm(stage)
+    before = stage.house.clients.commands, client.session.commands_run, stage.house.clients.net_input
+    client.do("PING")
+    after = stage.house.clients.commands, client.session.commands_run, stage.house.clients.net_input
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1, len(request("PING"))]
+    assert client.session.last_command == "ping"
 
 
 def test_secrets_are_never_kept_as_chunks() -> None:

@@ -38,6 +38,9 @@ STAND_ROUND_TRIPS = 3
 save on either side. On a machine that is at its limits a fixed step lets everybody stand ..."""
 MOST_STAND_STEP_MS = 300
 """... up to this: the first one may be dead."""
+CROWD_STEP_MS = 20
+"""The step grows by so much for each other master that is down: the first candidate has that many elections to win."""
+MOST_CROWD_STEP_MS = 2000
 RETRY_MS = (50, 100)
 """After an election that nobody can win any more I stand again this soon (at least, and a random part on top) ..."""
 QUICK_RETRIES = 5
@@ -83,12 +86,21 @@ def check_objectively_down(s: Situation, master: Master) -> Iterator[Event]:
 
 
 def _stand_delay_ms(s: Situation, master: Master) -> Millis:
-    """My turn among the candidates: by id, moved one place each epoch so that a lame first one does not stay first."""
+    """My turn among the candidates: by id, and moved with each election of this master that led to nothing, so that a
+    lame first one does not stay first.
+
+    Otherwise it is the same for all masters, and the steps are longer where many are down: one sentinel then takes one
+    epoch after the other. Several would take epochs from each other, and who has seen a higher one does not vote under
+    a lower.
+    """
     if not master.peers:
         return 0
     ids = sorted([s.state.my_id, *master.peers])
-    turn = (ids.index(s.state.my_id) + s.state.current_epoch) % len(ids)
+    moved = master.leader_epoch if master.leader_epoch > master.config_epoch else 0
+    turn = (ids.index(s.state.my_id) + moved) % len(ids)
     step_ms = max(STAND_STEP_MS, min(STAND_ROUND_TRIPS * _slowest_answer_ms(s, master), MOST_STAND_STEP_MS))
+    others_down = sum(other.s_down for other in s.state.masters.values()) - 1
+    step_ms += min(CROWD_STEP_MS * others_down, MOST_CROWD_STEP_MS)
     return turn * step_ms + s.dice.below(STAND_JITTER_MS)
 
 
