@@ -200,8 +200,9 @@ class Selector:
             raise BadRule(SYNTAX)
         if command.subcommands:
             raise BadRule(UNKNOWN)
-        known = dict.fromkeys((*self.first_words, (command.name, word.lower())))
-        return evolve(self, rules=_replaced(self.rules, b"+", spec), first_words=tuple(known))
+        pair = (command.name, word.lower())
+        first_words = (*(known for known in self.first_words if known != pair), pair)  # in the order of the rules
+        return evolve(self, rules=_replaced(self.rules, b"+", spec), first_words=first_words)
 
     def _without_command(self, spec: bytes) -> Selector:
         names = _meant(spec)
