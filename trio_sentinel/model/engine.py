@@ -146,7 +146,7 @@ class Engine:
 
         ``names`` are host names of the file that are resolved already.
         """
-        self._begin(now_ms)
+        self._fed_at_ms = self._s.now_ms = now_ms
         my_id = snapshot.my_id
         if my_id is None:
             my_id = RunId("".join("0123456789abcdef"[self._s.dice.below(16)] for _ in range(40)))
@@ -164,21 +164,22 @@ class Engine:
 
     def feed(self, heard: i.Input, now_ms: Millis) -> Outcome:
         """Take one input in. The same inputs at the same times with the same dice give the same outcomes."""
-        stalled = now_ms - self._fed_at_ms > self.state.timing.tilt_trigger_ms
-        self._begin(now_ms)
-        if stalled:
+        s, silent_ms = self._s, now_ms - self._fed_at_ms
+        assert silent_ms >= 0, "time runs backwards"
+        self._fed_at_ms = s.now_ms = now_ms
+        if silent_ms > self.state.timing.tilt_trigger_ms:
             self._apply(e.TiltEntered(at_ms=now_ms))
         kind = type(heard)
-        names = senses.PERCEIVE[kind](self._s, heard)
+        names = senses.PERCEIVE[kind](s, heard)
+        turn = self._turn
         if names is not None:
             for name in names:
-                self._turn.touched[name] = None
+                turn.touched[name] = None
             if (handler := _HANDLERS.get(kind)) is not None:
                 handler(self, heard)
-        elif not (stalled or self._s.disturbed):
+        elif not (s.disturbed or turn.events):
             return NOTHING
-        turn = self._turn
-        if not (turn.touched or turn.watches or turn.events or turn.effects or turn.released or self._s.disturbed):
+        if not (turn.touched or turn.watches or turn.events or turn.effects or turn.released or s.disturbed):
             return NOTHING
         return self._finish()
 
@@ -200,10 +201,6 @@ class Engine:
         return snapshot_of(self.state)
 
     # ------------------------------------------------------------ the five steps
-
-    def _begin(self, now_ms: Millis) -> None:
-        assert now_ms >= self._fed_at_ms, "time runs backwards"
-        self._fed_at_ms = self._s.now_ms = now_ms
 
     def _apply_all(self, events: Iterable[e.Event]) -> None:
         for event in tuple(events):
@@ -347,11 +344,9 @@ class Engine:
         s.disturbed.clear()
         for watch in turn.watches:
             if not watch.gone:
-                due_ms = max(rhythm.tend(s, watch, turn.effects), s.now_ms + 1)
-                if due_ms < watch.queued_ms:
-                    watch.queued_ms = due_ms
-                    self._looks_made += 1
-                    heapq.heappush(self._looks, (due_ms, self._looks_made, watch))
+                due_ms = rhythm.tend(s, watch, turn.effects)
+                if due_ms < NEVER_MS:
+                    self._queue(watch, max(due_ms, s.now_ms + 1))
 
     # ------------------------------------------------------------ durable before audible
 
@@ -470,12 +465,22 @@ class Engine:
         looks, turn, now_ms = self._looks, self._turn, self._s.now_ms
         while looks and looks[0][0] <= now_ms and len(turn.watches) < LOOKS_AT_ONCE:
             due_ms, _, watch = heapq.heappop(looks)
-            if watch.queued_ms == due_ms:
-                watch.queued_ms = NEVER_MS
-                if not watch.gone:
-                    turn.watches[watch] = None
-                    for name in rhythm.judged(self._s, watch):
-                        turn.touched[name] = None
+            if watch.queued_ms != due_ms or watch.gone:
+                continue
+            watch.queued_ms = NEVER_MS
+            rest_ms = rhythm.resting_until_ms(watch)
+            if rest_ms > now_ms:
+                self._queue(watch, rest_ms)
+                continue
+            turn.watches[watch] = None
+            for name in rhythm.judged(self._s, watch):
+                turn.touched[name] = None
+
+    def _queue(self, watch: Watch, due_ms: Millis) -> None:
+        if due_ms < watch.queued_ms:
+            watch.queued_ms = due_ms
+            self._looks_made += 1
+            heapq.heappush(self._looks, (due_ms, self._looks_made, watch))
 
     def _watch_wall_clock(self, wall_ms: Millis) -> None:
         """The wall clock must keep step with the monotonic one (core.md Q21)."""

@@ -109,9 +109,11 @@ class PubSubHeard:
 
 @frozen
 class HelloHeard:
-    """A well-formed hello of another sentinel, by pub/sub or by direct PUBLISH."""
+    """A well-formed hello of another sentinel, by direct PUBLISH, or from the server at the other end of `over`: then
+    it is a sign of life of that server's pub/sub connection as well."""
 
     hello: Hello
+    over: ServerLink | None = None
 
 
 @frozen

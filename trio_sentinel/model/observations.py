@@ -56,6 +56,8 @@ class LinkSense(Watch):
     last_ping_at_ms: Millis | None = None
     next_ping_ms: Millis = 0
     """When the next PING is due if the last one is answered."""
+    rest_ms: Millis = 0
+    """Until when there is nothing to do here, provided that the last PING was answered."""
     pending: int = 0
     command: ChannelSense = Factory(ChannelSense)
     local_host: str | None = None
@@ -72,6 +74,8 @@ class ServerSense(LinkSense):
     ping: SendPing = field(init=False, default=Factory(lambda self: SendPing(self.link), takes_self=True))
     poll: PollInfo = field(init=False, default=Factory(lambda self: PollInfo(self.link), takes_self=True))
     """Orders that are given again and again are made once."""
+    leads: bool = False
+    """Whether it is the master, not a replica."""
     said: SayHello | None = None
     """The last hello, to be said again while nothing has changed."""
     pubsub: ChannelSense = Factory(ChannelSense)

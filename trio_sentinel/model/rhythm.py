@@ -96,6 +96,13 @@ def judged(s: Situation, watch: Watch) -> tuple[str, ...]:
     return ()
 
 
+def resting_until_ms(watch: Watch) -> Millis:
+    """Until when a look would find nothing, because the last PING was answered since it was planned."""
+    if isinstance(watch, ServerSense | PeerSense) and watch.ping_since_ms is None and watch.command.open:
+        return watch.rest_ms
+    return 0
+
+
 def watches_of(s: Situation, master: Master) -> list[Watch]:
     """Everything that may have become due when something about `master` was decided."""
     senses, name = s.senses, master.name
@@ -165,31 +172,38 @@ def _dial(
     return NEVER_MS
 
 
-def _hang_up(s: Situation, sense: ServerSense | PeerSense, down_after_ms: Millis, effects: list[Effect]) -> Millis:
-    """Close connections that are open in name only (core.md 2.4). Stock never gives up a connection attempt before
-    that either: there is no other connect timeout. Returns before when certainly none is to be closed."""
-    look_ms, minimum_ms = NEVER_MS, s.state.timing.min_link_reconnect_period_ms
-    end = sense.command
-    if sense.ping_since_ms is not None and (end.open or end.opening) and end.wanted_at_ms is not None:
-        half_ms = down_after_ms // 2
-        due_ms = 1 + max(
-            end.wanted_at_ms + minimum_ms, sense.ping_since_ms + half_ms, sense.last_pong_at_ms + half_ms
-        )
-        if s.now_ms < due_ms:
-            look_ms = due_ms
-        else:
-            lose_channel(sense, Channel.COMMAND, s.now_ms)
-            effects.append(CloseLink(sense.link, Channel.COMMAND, "no reply to PING"))
-    if isinstance(sense, ServerSense):
-        end = sense.pubsub
-        if (end.open or end.opening) and end.wanted_at_ms is not None:
-            heard_at_ms = end.wanted_at_ms if end.heard_at_ms is None else end.heard_at_ms
-            due_ms = 1 + max(end.wanted_at_ms + minimum_ms, heard_at_ms + 3 * s.state.timing.publish_period_ms)
-            if s.now_ms < due_ms:
-                return min(look_ms, due_ms)
-            lose_channel(sense, Channel.PUBSUB, s.now_ms)
-            effects.append(CloseLink(sense.link, Channel.PUBSUB, "nothing heard on pub/sub"))
-    return look_ms
+def _hang_up_command(
+    s: Situation, sense: ServerSense | PeerSense, down_after_ms: Millis, effects: list[Effect]
+) -> Millis:
+    """Close a command connection that is open in name only (core.md 2.4), but not in TILT. Stock never gives up a
+    connection attempt before that either: there is no other connect timeout."""
+    end, since_ms = sense.command, sense.ping_since_ms
+    if since_ms is None or end.wanted_at_ms is None or not (end.open or end.opening):
+        return NEVER_MS
+    half_ms, minimum_ms = down_after_ms // 2, s.state.timing.min_link_reconnect_period_ms
+    due_ms = 1 + max(end.wanted_at_ms + minimum_ms, since_ms + half_ms, sense.last_pong_at_ms + half_ms)
+    if s.now_ms < due_ms:
+        return due_ms
+    lose_channel(sense, Channel.COMMAND, s.now_ms)
+    effects.append(CloseLink(sense.link, Channel.COMMAND, "no reply to PING"))
+    return NEVER_MS
+
+
+def _hang_up_pubsub(s: Situation, sense: ServerSense, effects: list[Effect]) -> Millis:
+    """The same for a pub/sub connection; there the hellos of all sentinels are heard, so also our own."""
+    end = sense.pubsub
+    if end.wanted_at_ms is None or not (end.open or end.opening):
+        return NEVER_MS
+    heard_at_ms = end.wanted_at_ms if end.heard_at_ms is None else end.heard_at_ms
+    timing = s.state.timing
+    due_ms = 1 + max(
+        end.wanted_at_ms + timing.min_link_reconnect_period_ms, heard_at_ms + 3 * timing.publish_period_ms
+    )
+    if s.now_ms < due_ms:
+        return due_ms
+    lose_channel(sense, Channel.PUBSUB, s.now_ms)
+    effects.append(CloseLink(sense.link, Channel.PUBSUB, "nothing heard on pub/sub"))
+    return NEVER_MS
 
 
 def is_open(sense: LinkSense, channel: Channel) -> bool:
@@ -223,15 +237,9 @@ def lose_channel(sense: LinkSense, channel: Channel, now_ms: Millis) -> None:
 def _ping(s: Situation, sense: ServerSense | PeerSense, down_after_ms: Millis, effects: list[Effect]) -> Millis:
     """Answered: one each period, or more often where the pace allows it; unanswered: one each half period (core.md 4).
 
-    Returns when to look again whether or not an answer comes."""
+    Returns when to look again if no answer comes; ``next_ping_ms`` is when to look if one does."""
     period_ms = min(down_after_ms, s.state.timing.ping_period_ms)
-    last_ms = sense.last_ping_at_ms
-    if last_ms is None:
-        due_ms = sense.last_pong_at_ms + period_ms
-    elif sense.ping_since_ms is None:
-        due_ms = sense.next_ping_ms
-    else:
-        due_ms = max(sense.last_pong_at_ms + period_ms, last_ms + period_ms // 2)
+    due_ms = _ping_due_ms(sense, period_ms)
     if s.now_ms < due_ms:
         return due_ms
     sense.last_ping_at_ms = s.now_ms
@@ -244,33 +252,41 @@ def _ping(s: Situation, sense: ServerSense | PeerSense, down_after_ms: Millis, e
     return min(sense.next_ping_ms, s.now_ms + period_ms // 2)
 
 
+def _ping_due_ms(sense: LinkSense, period_ms: Millis) -> Millis:
+    if sense.last_ping_at_ms is None:
+        return sense.last_pong_at_ms + period_ms
+    if sense.ping_since_ms is None:
+        return sense.next_ping_ms
+    return max(sense.last_pong_at_ms + period_ms, sense.last_ping_at_ms + period_ms // 2)
+
+
 # ---------------------------------------------------------------- servers
 
 
 def _tend_server(s: Situation, sense: ServerSense, effects: list[Effect]) -> Millis:
     master = s.state.masters[sense.master]
     down_after_ms = master.settings.down_after_ms
-    look_ms = NEVER_MS if s.state.tilt_since_ms is not None else _hang_up(s, sense, down_after_ms, effects)
+    look_ms = rest_ms = NEVER_MS
+    if s.state.tilt_since_ms is None:
+        look_ms = _hang_up_command(s, sense, down_after_ms, effects)
+        rest_ms = _hang_up_pubsub(s, sense, effects)
     if not (sense.command.open and sense.pubsub.open):
-        look_ms = min(
-            look_ms,
-            _dial(s, sense, sense.command, Channel.COMMAND, effects),
-            _dial(s, sense, sense.pubsub, Channel.PUBSUB, effects),
-        )
+        dial_ms = _dial(s, sense, sense.command, Channel.COMMAND, effects)
+        rest_ms = min(rest_ms, dial_ms, _dial(s, sense, sense.pubsub, Channel.PUBSUB, effects))
     if sense.command.open and sense.pending < PENDING_LIMIT:
-        look_ms = min(
-            look_ms,
-            _ping(s, sense, down_after_ms, effects),
-            _poll(s, master, sense, effects),
-            _say_to_server(s, master, sense, effects),
-        )
+        look_ms = min(look_ms, _ping(s, sense, down_after_ms, effects))
+        poll_ms = _poll(s, master, sense, effects)
+        rest_ms = min(rest_ms, poll_ms, _say_to_server(s, master, sense, effects))
     sense.judge_ms = _server_judge_ms(s, master, sense)
-    return min(look_ms, sense.judge_ms)
+    sense.rest_ms = min(rest_ms, sense.next_ping_ms)
+    return min(look_ms, rest_ms, sense.judge_ms)
 
 
 def _server_judge_ms(s: Situation, master: Master, sense: ServerSense) -> Millis:
     """When a server that is up goes down if nothing is heard."""
-    server = master if sense.address == master.address else master.replicas[sense.address]
+    if sense.ping_since_ms is None and sense.command.open:
+        return NEVER_MS
+    server = master if sense.leads else master.replicas[sense.address]
     if server.s_down or s.state.tilt_since_ms is not None:
         return NEVER_MS
     return liveness.silent_due_ms(sense, master.settings.down_after_ms)
@@ -296,6 +312,9 @@ def _info_due_ms(s: Situation, master: Master, sense: ServerSense) -> Millis:
         return s.now_ms
     if sense.info_at_ms is None:
         return sent_at_ms + FAST_INFO_MS  # after an error no more than one a second
+    down_since_ms = master.s_down_since_ms
+    if master.s_down and not sense.leads and down_since_ms is not None and sent_at_ms < down_since_ms:
+        return s.now_ms  # offsets no longer move: whoever is elected need not wait for the last ones
     period_ms = _info_period_ms(s, master, sense)
     if period_ms < FAST_INFO_MS:
         return max(sense.info_at_ms, sent_at_ms) + period_ms
@@ -306,7 +325,7 @@ def _info_due_ms(s: Situation, master: Master, sense: ServerSense) -> Millis:
 
 def _info_period_ms(s: Situation, master: Master, sense: ServerSense) -> Millis:
     info_period_ms = s.state.timing.info_period_ms
-    if sense.address == master.address:
+    if sense.leads:
         return info_period_ms
     eager_since_ms = _eager_since_ms(master, sense)
     if eager_since_ms is not None:
@@ -350,7 +369,7 @@ def _say_to_server(s: Situation, master: Master, sense: ServerSense, effects: li
     if sense.said is None or sense.said.hello is not hello:
         sense.said = SayHello(sense.link, hello)
     effects.append(sense.said)
-    return NEVER_MS
+    return _hello_due_ms(s, sense.turn, s.now_ms, s.now_ms)
 
 
 def _server_hello_due_ms(s: Situation, master: Master, sense: ServerSense) -> Millis:
@@ -358,7 +377,7 @@ def _server_hello_due_ms(s: Situation, master: Master, sense: ServerSense) -> Mi
     if sense.hello_in_flight or s.state.disk_failing or sense.handing_over:
         return NEVER_MS
     due_ms = _hello_due_ms(s, sense.turn, sense.hello_at_ms, sense.hello_sent_at_ms)
-    if sense.address != master.address:
+    if not sense.leads:
         return due_ms
     running = master.failover
     if running is not None and running.manner is Manner.COORDINATED:
@@ -410,12 +429,14 @@ def _new_hello(s: Situation, master: Master) -> Hello:
 
 def _tend_peer(s: Situation, sense: PeerSense, effects: list[Effect]) -> Millis:
     """The link to another sentinel; what is said over it about each master is an opinion's affair."""
-    look_ms = NEVER_MS if s.state.tilt_since_ms is not None else _hang_up(s, sense, sense.down_after_ms, effects)
-    look_ms = min(look_ms, _dial(s, sense, sense.command, Channel.COMMAND, effects))
+    in_tilt = s.state.tilt_since_ms is not None
+    look_ms = NEVER_MS if in_tilt else _hang_up_command(s, sense, sense.down_after_ms, effects)
+    dial_ms = _dial(s, sense, sense.command, Channel.COMMAND, effects)
     if sense.command.open and sense.pending < pending_limit(sense):
         look_ms = min(look_ms, _ping(s, sense, sense.down_after_ms, effects))
-    sense.judge_ms = NEVER_MS if s.state.tilt_since_ms is not None else _peers_judge_ms(s, sense)
-    return min(look_ms, sense.judge_ms)
+    sense.judge_ms = NEVER_MS if in_tilt else _peers_judge_ms(s, sense)
+    sense.rest_ms = min(dial_ms, sense.next_ping_ms)
+    return min(look_ms, dial_ms, sense.judge_ms)
 
 
 def pending_limit(sense: LinkSense) -> int:

@@ -96,6 +96,8 @@ def keep_in_step(s: Situation, name: str) -> Iterator[Effect]:
         s.senses.masters[name] = MasterWatch(master=name)
     for address in (master.address, *master.replicas):
         watch_server(s, name, address)
+    for address, sense in s.senses.masters[name].servers.items():
+        sense.leads = address == master.address
     for run_id in master.peers:
         yield from watch_peer(s, master, run_id)
 
@@ -295,7 +297,7 @@ def _ping_answered(s: Situation, heard: i.PingAnswered) -> tuple[str, ...] | Non
             return None  # not silent for so long that it is down for anybody
         return tuple(name for name in sense.known_to if s.state.masters[name].peers[sense.run_id].s_down) or None
     master = s.state.masters[sense.master]
-    if sense.address == master.address:
+    if sense.leads:
         matters = master.s_down or master.rebooting_since_ms is not None
     else:
         matters = master.replicas[sense.address].s_down
@@ -380,13 +382,19 @@ def _hello_accepted(s: Situation, heard: i.HelloAccepted) -> None:
 
 
 def _pubsub_heard(s: Situation, heard: i.PubSubHeard) -> None:
-    sense = s.senses.servers.get((heard.link.master, heard.link.address))
+    _note_life(s, heard.link)
+
+
+def _note_life(s: Situation, link: ServerLink) -> None:
+    sense = s.senses.servers.get((link.master, link.address))
     if sense is not None:
         sense.pubsub.heard_at_ms = s.now_ms
 
 
 def _hello_heard(s: Situation, heard: i.HelloHeard) -> tuple[str, ...] | None:
     hello = heard.hello
+    if heard.over is not None:
+        _note_life(s, heard.over)
     master = s.state.masters.get(hello.master)
     if master is None or hello.run_id == s.state.my_id:
         return None

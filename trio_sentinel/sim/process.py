@@ -47,6 +47,14 @@ class Trap:
     left: int
 
 
+def _ponged(ping: fx.SendPing) -> i.PingAnswered:
+    return i.PingAnswered(ping.link, "PONG")
+
+
+def _taken(said: fx.SayHello) -> tuple[i.HelloHeard, i.HelloAccepted]:
+    return i.HelloHeard(said.hello), i.HelloAccepted(said.link, said.hello.master, True)
+
+
 class SimSentinel:
     """One sentinel process: an engine, its disk, its connections."""
 
@@ -72,7 +80,9 @@ class SimSentinel:
         self.wires: dict[int, Wire] = {}
         """Connections that others made to us."""
         self.links: dict[tuple[LinkId, Channel], Wire] = {}
-        """Connections of our own."""
+        """Connections of our own ..."""
+        self.commands: dict[LinkId, Wire] = {}
+        """... and those over which orders go."""
         self.answers: dict[int, Callable[[Any], None]] = {}
         self.requests = 0
         self.stalled: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
@@ -108,7 +118,7 @@ class SimSentinel:
         """Begin from what is on disk."""
         self.up, self.host_up, self.frozen = True, True, False
         self.life += 1
-        self.links, self.answers, self.stalled, self.pongs, self.voices = {}, {}, [], {}, {}
+        self.links, self.commands, self.answers, self.stalled, self.pongs, self.voices = {}, {}, {}, [], {}, {}
         self._saving, self._to_save, self._lazy_until_ms = False, None, None
         self._started_at_ms = self.world.now_ms
         self.engine = Engine(WorldDice(self.world.random), self.clock_ms())
@@ -127,7 +137,7 @@ class SimSentinel:
         self.network.die(self, quietly=with_host)
         for wire in self.links.values():
             self.network.close(wire)
-        self.links, self.answers, self.stalled = {}, {}, []
+        self.links, self.commands, self.answers, self.stalled = {}, {}, {}, []
 
     def freeze(self, length_ms: int | None) -> None:
         """SIGSTOP, and SIGCONT after `length_ms` if given."""
@@ -172,21 +182,28 @@ class SimSentinel:
         if self.frozen:
             self.stalled.append((self.feed, (heard,)))
             return
-        if type(heard) is i.PingAnswered and heard.text.startswith(("PONG", "LOADING", "MASTERDOWN")):
-            self.pongs[heard.link] = self.clock_ms()
-        elif type(heard) is i.OpinionHeard and heard.down is not None:
-            voices = self.voices.setdefault((heard.master, heard.address), {})
-            if heard.down:
-                voices[heard.peer.run_id] = self.clock_ms()
-            else:
-                voices.pop(heard.peer.run_id, None)
+        kind, now_ms = type(heard), self.clock_ms() if self.clock_ppm else self.world.now_ms
+        if kind is i.PingAnswered or kind is i.OpinionHeard:
+            self._note(heard, now_ms)
         life = self.life
-        outcome = self.engine.feed(heard, self.clock_ms())
+        outcome = self.engine.feed(heard, now_ms)
         if outcome is NOTHING:
             return
         self._carry_out(outcome)
         if life == self.life and self._world_ms(self.engine.next_due_ms()) < self.beat_at_ms:
             self._plan_beat()
+
+    def _note(self, heard: i.Input, now_ms: int) -> None:
+        """Remember what the checkers ask for."""
+        if isinstance(heard, i.PingAnswered):
+            if heard.text.startswith(("PONG", "LOADING", "MASTERDOWN")):
+                self.pongs[heard.link] = now_ms
+        elif isinstance(heard, i.OpinionHeard) and heard.down is not None:
+            voices = self.voices.setdefault((heard.master, heard.address), {})
+            if heard.down:
+                voices[heard.peer.run_id] = now_ms
+            else:
+                voices.pop(heard.peer.run_id, None)
 
     def ask(self, make: Callable[[int], i.Request], on_answer: Callable[[Any], None] = lambda answer: None) -> None:
         """A request of a client."""
@@ -215,7 +232,7 @@ class SimSentinel:
     def lost(self, wire: Wire, reason: str) -> None:
         """A connection of ours failed or was reset."""
         if self.links.get((wire.link, wire.channel)) is wire:
-            del self.links[wire.link, wire.channel]
+            self._drop(wire.link, wire.channel)
             self.feed(i.LinkLost(wire.link, wire.channel, reason))
 
     def _unless_gone(self, wire: Wire, heard: i.Input) -> None:
@@ -227,13 +244,9 @@ class SimSentinel:
         if self.frozen:
             self.stalled.append((self.hear, (wire, item)))
             return
-        if not self.up or self.links.get((wire.link, wire.channel)) is not wire:
+        if wire.closed:
             return
-        if type(item) is Published:
-            self.feed(i.PubSubHeard(wire.link))  # type: ignore[arg-type]
-            self.feed(i.HelloHeard(item.hello))
-        else:
-            self.feed(item)
+        self.feed(item.heard if type(item) is Published else item)
 
     def take(self, wire: Wire, item: Any) -> Fate:
         """Another sentinel says something; replies keep their order even when one of them must wait for the disk."""
@@ -241,10 +254,11 @@ class SimSentinel:
         wire.slots.append(slot)
         kind = type(item)
         if kind is fx.SendPing:
-            slot.append(i.PingAnswered(wire.link, "PONG"))
+            slot.append(wire.once(item, _ponged))
         elif kind is fx.SayHello:
-            self.feed(i.HelloHeard(item.hello))
-            slot.append(i.HelloAccepted(wire.link, item.hello.master, True))
+            heard, accepted = wire.once(item, _taken)
+            self.feed(heard)
+            slot.append(accepted)
         elif kind is fx.AskPeer:
             self._take_question(wire, slot, item)
         self._flush(wire)
@@ -298,17 +312,25 @@ class SimSentinel:
         old = self.links.get(key)
         if old is not None:
             self.network.close(old)
-        self.links[key] = self.network.dial(self, effect.link, effect.channel, effect.address)
+        wire = self.network.dial(self, effect.link, effect.channel, effect.address)
+        self.links[key] = wire
+        if effect.channel is Channel.COMMAND:
+            self.commands[effect.link] = wire
 
     def _close(self, effect: fx.CloseLink) -> None:
         for channel in Channel:
             if effect.channel in (None, channel):
-                wire = self.links.pop((effect.link, channel), None)
+                wire = self._drop(effect.link, channel)
                 if wire is not None:
                     self.network.close(wire)
 
+    def _drop(self, link: LinkId, channel: Channel) -> Wire | None:
+        if channel is Channel.COMMAND:
+            self.commands.pop(link, None)
+        return self.links.pop((link, channel), None)
+
     def _say(self, link: LinkId, item: Any) -> None:
-        wire = self.links.get((link, Channel.COMMAND))
+        wire = self.commands.get(link)
         if wire is not None and wire.open:
             self.network.send(wire, item)
 
@@ -319,9 +341,12 @@ class SimSentinel:
         self._say(effect.peer, effect)
 
     def _hello(self, effect: fx.SayHello) -> None:
-        if not effect.hello.host:
-            effect = attrs.evolve(effect, hello=attrs.evolve(effect.hello, host=self.address.host))
-        self._say(effect.link, effect)
+        wire = self.commands.get(effect.link)
+        if wire is not None:
+            self._say(effect.link, effect if effect.hello.host else wire.once(effect, self._with_host))
+
+    def _with_host(self, effect: fx.SayHello) -> fx.SayHello:
+        return attrs.evolve(effect, hello=attrs.evolve(effect.hello, host=self.address.host))
 
     def _send_and_poll(self, effect: fx.Promote | fx.Repoint) -> None:
         self._say(effect.link, effect)
