@@ -126,11 +126,25 @@ def test_replica_that_plays_master_is_converted_after_four_hello_periods() -> No
     assert (order.link.address, order.host, order.port) == (R1, MASTER.host, MASTER.port)
 
 
-def test_it_is_told_again_with_every_info_until_it_obeys() -> None:
+def test_it_is_told_again_until_it_obeys_once_a_second() -> None:
     kit, _ = convert_wanted()
     kit.wait(8001)
     assert kit.info(R1, master_info()).has(e.ReplicaConverted)
+    kit.wait(999)
+    assert not kit.info(R1, master_info()).has(e.ReplicaConverted)
+    kit.wait(1)
     assert kit.info(R1, master_info()).has(e.ReplicaConverted)
+
+
+@pytest.mark.parametrize("reading", [master_info(), replica_info(R2)], ids=["plays master", "follows another"])
+def test_server_that_refuses_to_follow_is_not_told_in_a_hurry(reading: InfoReading) -> None:
+    """The order carries an INFO of its own; its reply must not bring the next order at once, for ever. Each would cut
+    off the server's clients as well."""
+    kit = given(failover_timeout_ms=5000)
+    kit.servers[R1].info = reading
+    events = kit.wait(30_000).events
+    orders = [event for event in events if isinstance(event, e.ReplicaConverted | e.ReplicaRepointed)]
+    assert 2 <= len(orders) <= 30
 
 
 def test_replica_that_fell_lately_is_not_repointed_yet() -> None:

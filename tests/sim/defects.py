@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from trio_sentinel.model import effects as fx
-from trio_sentinel.model import engine, evolve, ranking, react, replay, rhythm, senses
+from trio_sentinel.model import engine, evolve, ranking, react, replay, rhythm, senses, upkeep
 from trio_sentinel.model import events as e
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.decide import agreement, failover, liveness, topology
@@ -218,7 +218,7 @@ def _old_opinions_count(patch: Patch) -> None:
 
 def _opinions_survive_a_switch(patch: Patch) -> None:
     """What peers said about the old master is credited to the new one (core.md Q15)."""
-    restart = senses.restart_clocks
+    restart = upkeep.restart_clocks
 
     def stale(s: Situation, name: str) -> None:
         said = {key: opinion.master_down for key, opinion in s.senses.opinions.items()}
@@ -226,7 +226,7 @@ def _opinions_survive_a_switch(patch: Patch) -> None:
         for key, opinion in s.senses.opinions.items():
             opinion.master_down = said[key]
 
-    patch.setattr(senses, "restart_clocks", stale)
+    patch.setattr(upkeep, "restart_clocks", stale)
 
 
 def _impatient(patch: Patch) -> None:
@@ -385,7 +385,7 @@ def _never_gives_up(patch: Patch) -> None:
 
 def _questions_stay_open(patch: Patch) -> None:
     """What was asked over a connection that is gone counts as asked: that peer is never asked again."""
-    patch.setattr(senses, "_forget_questions", lambda s, link: None)
+    patch.setattr(senses, "forget_questions", lambda s, link: None)
 
 
 # ---------------------------------------------------------------- topology
@@ -511,8 +511,8 @@ DEFECTS: dict[str, Defect] = {
     "questions outlive their connection": Defect(
         _questions_stay_open,
         ("29", "32"),
-        (("crash sentinel", 6), ("freeze server", 4), ("priorities", 2)),
-        (("quorum", 3), ("latency_ms", (40, 120)), ("pause_ms", 600)),
+        (("trap sentinel", 8), ("freeze server", 4), ("kill server", 4)),
+        (("latency_ms", (40, 120)), ("pause_ms", 600)),
     ),
     "an older configuration is believed": Defect(_older_configuration, ("20", "21"), CUTS),
     "my own hello makes me a peer": Defect(_my_own_peer, ("27",)),

@@ -20,7 +20,7 @@ from attrs import Factory, define, frozen
 from trio_sentinel.errors import InvariantViolation
 from trio_sentinel.model import events as e
 from trio_sentinel.model import inputs as i
-from trio_sentinel.model import rhythm, senses
+from trio_sentinel.model import rhythm, senses, upkeep
 from trio_sentinel.model.decide import administration, agreement, failover, liveness, topology
 from trio_sentinel.model.effects import (
     Announce,
@@ -122,7 +122,7 @@ class Engine:
         self._unspoken: list[Effect] = []
         """News of votes and epochs that could not be saved yet."""
         self._promises: list[_Promise] = []
-        self._pings_a_second = pings_a_second
+        self._s.pace.pings_a_second = pings_a_second
         self._looks: list[tuple[Millis, int, Watch]] = []
         self._looks_made = 0
         self._restless: set[str] = set()
@@ -222,72 +222,30 @@ class Engine:
             self._s.hellos.pop(name, None)
         if name is not None and after is not None:
             turn.touched[name] = None
-        if (step := _IN_STEP.get(type(event))) is not None:
-            turn.effects += step(self, event)
+        turn.effects += upkeep.keep_in_step(self._s, event)
+        self._note(event)
         concerned = after or before
         script = None if concerned is None else concerned.settings.notification_script
         turn.effects += react(self._s, event, script)
 
-    # ------------------------------------------------------------ senses in step with what was decided
+    def _note(self, event: e.Event) -> None:
+        match event:
+            case e.MasterRemoved():
+                self._forget(event.subject.master)
+            case e.PeerEvicted() | e.PeerAddressSpread():
+                self._turn.touched.update(dict.fromkeys(self.state.masters))
+            case e.ReconfSent(best_effort=False):
+                check_parallel_syncs(self.state.masters[event.subject.master])
+            case _:
+                pass
 
-    def _restored(self, event: e.SentinelRestored) -> Iterator[Effect]:
-        self._s.pace.phase_ms = int.from_bytes(event.my_id[:4].encode())
-        return iter(())
-
-    def _restructure(self, event: Any) -> Iterator[Effect]:
-        yield from senses.keep_in_step(self._s, event.subject.master)
-        rhythm.set_pace(self._s, self._pings_a_second)
-
-    def _master_moved(self, event: e.MasterSwitched | e.MasterReset) -> Iterator[Effect]:
-        yield from self._restructure(event)
-        senses.restart_clocks(self._s, event.subject.master)
-        if isinstance(event, e.MasterReset):
-            yield from senses.hang_up_servers(self._s, event.subject.master, "reset")
-
-    def _master_removed(self, event: e.MasterRemoved) -> Iterator[Effect]:
-        yield from self._restructure(event)
-        self._marks.forget(event.subject.master)
-        self._restless.discard(event.subject.master)
-
-    def _replica_found(self, event: e.ReplicaFound) -> Iterator[Effect]:
-        senses.watch_server(self._s, event.subject.master, event.address)
-        rhythm.set_pace(self._s, self._pings_a_second)
-        return iter(())
-
-    def _peer_found(self, event: e.PeerFound | e.PeerMoved) -> Iterator[Effect]:
-        yield from senses.watch_peer(self._s, self.state.masters[event.subject.master], event.run_id)
-        rhythm.set_pace(self._s, self._pings_a_second)
-
-    def _peer_changed(self, event: e.PeerEvicted | e.PeerAddressSpread) -> Iterator[Effect]:
-        sense = self.senses.peers.get(event.run_id)
-        for name in () if sense is None else tuple(sense.known_to):
-            yield from senses.keep_in_step(self._s, name)
-            self._turn.touched[name] = None
-        rhythm.set_pace(self._s, self._pings_a_second)
-
-    def _promotion_published(self, event: e.PromotionPublished) -> Iterator[Effect]:
-        senses.hurry_hellos(self._s, event.subject.master)
-        return iter(())
-
-    def _setting_changed(self, event: e.SettingChanged) -> Iterator[Effect]:
-        for run_id in self.state.masters[event.subject.master].peers:
-            senses.note_down_after(self._s, self.senses.peers[run_id])
-        if event.words[0].lower() in ("auth-pass", "auth-user"):
-            yield from senses.hang_up_servers(self._s, event.subject.master, "credentials changed")
-
-    def _ordered(self, event: e.PromotionSent | e.ReconfSent | e.ReconfTimedOut) -> Iterator[Effect]:
-        if not isinstance(event, e.PromotionSent) or event.handover_ms is None:
-            self._expect_info(event.subject.master, event.address)
-        if isinstance(event, e.ReconfSent) and not event.best_effort:
-            check_parallel_syncs(self.state.masters[event.subject.master])
-        return iter(())
-
-    def _expect_info(self, name: str, address: Address) -> None:
-        """These orders carry an INFO of their own right behind them."""
-        sense = self.senses.servers[name, address]
-        sense.info_in_flight = True
-        sense.info_sent_at_ms = self._s.now_ms
-        sense.pending += 1
+    def _forget(self, name: str) -> None:
+        """A master was removed. What waits to be told of it is dropped: the save that will release it may be one of the
+        same name monitored anew, and what was decided before never reaches the disk."""
+        self._marks.forget(name)
+        self._restless.discard(name)
+        for _, effects in self._held:
+            effects[:] = [effect for effect in effects if not _is_talk_about(name, effect)]
 
     def _settle(self, name: str) -> None:
         for _ in range(MAX_ROUNDS):
@@ -579,7 +537,7 @@ class Engine:
         self._accept(heard.request, administration.change_globals(self._s, heard))
         after = self.state.settings
         if (before.sentinel_user, before.sentinel_pass) != (after.sentinel_user, after.sentinel_pass):
-            self._turn.effects += senses.hang_up_peers(self._s, "credentials changed")
+            self._turn.effects += upkeep.hang_up_peers(self._s, "credentials changed")
             for name in self.state.masters:
                 self._turn.touched[name] = None
 
@@ -602,31 +560,22 @@ def _switch(s: Situation, master: Master, new: Address, config_epoch: Epoch, by:
     return failover.switch(s, master, new, config_epoch, by=by)
 
 
+def _is_talk_about(name: str, effect: Effect) -> bool:
+    match effect:
+        case SayHello():
+            return effect.hello.master == name
+        case AskPeer():
+            return effect.master == name
+        case _:
+            return False
+
+
 def _tells_a_promise(effect: Effect) -> bool:
     """Whether an effect tells subscribers of a vote or epoch that did not reach the disk."""
     return isinstance(effect, Announce) and isinstance(
         effect.event, e.VoteCast | e.EpochRaised | e.FailoverStarted | e.PromotionSeen
     )
 
-
-_IN_STEP: Final[dict[type[e.Event], Callable[[Engine, Any], Iterator[Effect]]]] = {
-    e.SentinelRestored: Engine._restored,
-    e.MasterMonitored: Engine._restructure,
-    e.MasterRemoved: Engine._master_removed,
-    e.MasterReset: Engine._master_moved,
-    e.MasterSwitched: Engine._master_moved,
-    e.ReplicaFound: Engine._replica_found,
-    e.PeerFound: Engine._peer_found,
-    e.PeerMoved: Engine._peer_found,
-    e.PeerEvicted: Engine._peer_changed,
-    e.PeerAddressSpread: Engine._peer_changed,
-    e.PromotionPublished: Engine._promotion_published,
-    e.SettingChanged: Engine._setting_changed,
-    e.PromotionSent: Engine._ordered,
-    e.ReconfSent: Engine._ordered,
-    e.ReconfTimedOut: Engine._ordered,
-}
-"""The events after which observations are brought in step with the state."""
 
 _HANDLERS: Final[dict[type[i.Input], Callable[[Engine, Any], None]]] = {
     i.TimePassed: Engine._time_passed,

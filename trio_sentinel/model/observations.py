@@ -100,6 +100,8 @@ class ServerSense(LinkSense):
     """`master_failover_state`; None while the server never reported one."""
     failover_state_since_ms: Millis = 0
     script_kill_sent: bool = False
+    corrected_at_ms: Millis | None = None
+    """When it was last ordered to follow the master, after it was found astray."""
 
     @property
     def handing_over(self) -> bool:

@@ -118,12 +118,12 @@ def restless(master: Master) -> bool:
     return master.s_down or master.o_down or master.failover is not None
 
 
-def set_pace(s: Situation, pings_a_second: int) -> None:
+def set_pace(s: Situation) -> None:
     """Set the pace for as many masters and links as there are now. Where few are watched PINGs go out more often than
     stock's, so that a server that only stopped answering is missed sooner."""
     links = len(s.senses.servers) + len(s.senses.peers)
     s.pace.grid_ms = GRID_MS if len(s.state.masters) >= MANY_MASTERS else 0
-    fits = (period_ms for period_ms in QUICK_PINGS_MS if links * 1000 <= pings_a_second * period_ms)
+    fits = (period_ms for period_ms in QUICK_PINGS_MS if links * 1000 <= s.pace.pings_a_second * period_ms)
     s.pace.ping_ms = next(fits, NEVER_MS)
 
 

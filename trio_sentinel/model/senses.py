@@ -1,4 +1,4 @@
-"""Perception: input -> observation, overwritten in place; and observations kept in step with the state.
+"""Perception: input -> observation, overwritten in place.
 
 Each function answers at which masters the rules must look; None ends the work for that input. What was heard may also
 make a probe due sooner than it was: then that link is noted in ``Situation.disturbed``.
@@ -11,10 +11,9 @@ from typing import Any
 
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model import rhythm
-from trio_sentinel.model.effects import CloseLink, Effect, KillScript
+from trio_sentinel.model.effects import Effect, KillScript
 from trio_sentinel.model.observations import (
     NEVER_MS,
-    MasterWatch,
     Opinion,
     PeerSense,
     ServerSense,
@@ -22,174 +21,10 @@ from trio_sentinel.model.observations import (
 )
 from trio_sentinel.model.situation import Situation
 from trio_sentinel.model.state import Master, Replica
-from trio_sentinel.model.values import Address, Channel, LinkId, PeerLink, RunId, ServerLink
+from trio_sentinel.model.values import Channel, LinkId, PeerLink, ServerLink
 
 GOOD_PONGS = ("PONG", "LOADING", "MASTERDOWN")
 """Beginnings of an acceptable reply to PING, status or error (core.md 4.1)."""
-
-# ---------------------------------------------------------------- in step with the state
-
-
-def _take_turn(s: Situation) -> int:
-    s.senses.made += 1
-    return s.senses.made
-
-
-def _server_sense(s: Situation, name: str, address: Address) -> ServerSense:
-    return ServerSense(
-        turn=_take_turn(s),
-        link=ServerLink(name, address),
-        made_at_ms=s.now_ms,
-        last_ok_at_ms=s.now_ms,
-        last_pong_at_ms=s.now_ms,
-        ping_since_ms=s.now_ms,
-        conf_changed_at_ms=s.now_ms,
-        failover_state_since_ms=s.now_ms,
-    )
-
-
-def _peer_sense(s: Situation, run_id: RunId, address: Address) -> PeerSense:
-    return PeerSense(
-        turn=_take_turn(s),
-        link=PeerLink(run_id),
-        made_at_ms=s.now_ms,
-        last_ok_at_ms=s.now_ms,
-        last_pong_at_ms=s.now_ms,
-        ping_since_ms=s.now_ms,
-        address=address,
-    )
-
-
-def watch_server(s: Situation, name: str, address: Address) -> None:
-    """Make the observations for one more server of a master. An INFO may name thousands of them."""
-    if (name, address) not in s.senses.servers:
-        sense = _server_sense(s, name, address)
-        s.senses.servers[name, address] = s.senses.masters[name].servers[address] = sense
-
-
-def watch_peer(s: Situation, master: Master, run_id: RunId) -> Iterator[Effect]:
-    """Make the observations for one more peer of a master, or for its new address."""
-    address = master.peers[run_id].address
-    sense = s.senses.peers.get(run_id)
-    if sense is None:
-        sense = s.senses.peers[run_id] = _peer_sense(s, run_id, address)
-    sense.known_to[master.name] = None
-    sense.down_after_ms = min(sense.down_after_ms, master.settings.down_after_ms)
-    if (master.name, run_id) not in s.senses.opinions:
-        opinion = Opinion(
-            turn=_take_turn(s), master=master.name, run_id=run_id, answered_at_ms=s.now_ms, hello_at_ms=s.now_ms
-        )
-        s.senses.opinions[master.name, run_id] = s.senses.masters[master.name].opinions[run_id] = opinion
-    if sense.address != address:
-        sense.address = address
-        yield from hang_up(s, sense, "moved to another address")
-
-
-def keep_in_step(s: Situation, name: str) -> Iterator[Effect]:
-    """Make observations for what is new in the state of one master and drop those of what is gone, closing their
-    links."""
-    master = s.state.masters.get(name)
-    yield from _drop_gone(s, name, master)
-    if master is None:
-        return
-    if name not in s.senses.masters:
-        s.senses.masters[name] = MasterWatch(master=name)
-    for address in (master.address, *master.replicas):
-        watch_server(s, name, address)
-    for address, sense in s.senses.masters[name].servers.items():
-        sense.leads = address == master.address
-    for run_id in master.peers:
-        yield from watch_peer(s, master, run_id)
-
-
-def _drop_gone(s: Situation, name: str, master: Master | None) -> Iterator[Effect]:
-    watch = s.senses.masters.get(name)
-    if watch is None:
-        return
-    for address in tuple(watch.servers):
-        if master is None or (address != master.address and address not in master.replicas):
-            del s.senses.servers[name, address]
-            sense = watch.servers.pop(address)
-            sense.gone = True
-            yield CloseLink(sense.link, None, "no longer watched")
-    for run_id in tuple(watch.opinions):
-        if master is None or run_id not in master.peers:
-            del s.senses.opinions[name, run_id]
-            watch.opinions.pop(run_id).gone = True
-            yield from _know_no_more(s, name, s.senses.peers[run_id])
-    if master is None:
-        s.senses.masters.pop(name).gone = True
-
-
-def _know_no_more(s: Situation, name: str, sense: PeerSense) -> Iterator[Effect]:
-    del sense.known_to[name]
-    if sense.known_to:
-        note_down_after(s, sense)
-        return
-    s.senses.peers.pop(sense.run_id).gone = True
-    yield CloseLink(sense.link, None, "no longer known")
-
-
-def note_down_after(s: Situation, sense: PeerSense) -> None:
-    """Bring the shortest `down-after-milliseconds` of the masters that know a peer up to date."""
-    sense.down_after_ms = min(s.state.masters[name].settings.down_after_ms for name in sense.known_to)
-
-
-def hang_up(s: Situation, sense: ServerSense | PeerSense, reason: str) -> Iterator[Effect]:
-    """Close all connections of a link; they are dialled again at once."""
-    rhythm.lose_channel(sense, Channel.COMMAND, s.now_ms)
-    sense.command.wanted_at_ms = None
-    if isinstance(sense, ServerSense):
-        rhythm.lose_channel(sense, Channel.PUBSUB, s.now_ms)
-        sense.pubsub.wanted_at_ms = None
-    else:
-        _forget_questions(s, sense)
-    s.disturbed.append(sense)
-    yield CloseLink(sense.link, None, reason)
-
-
-def hang_up_servers(s: Situation, name: str, reason: str) -> Iterator[Effect]:
-    """Close the links to a master and its replicas."""
-    for sense in s.senses.masters[name].servers.values():
-        yield from hang_up(s, sense, reason)
-
-
-def hang_up_peers(s: Situation, reason: str) -> Iterator[Effect]:
-    """Close the links to all other sentinels."""
-    for sense in s.senses.peers.values():
-        yield from hang_up(s, sense, reason)
-
-
-def restart_clocks(s: Situation, name: str) -> None:
-    """After a switch or a reset nothing that was heard about the old order counts for the new one (core.md 12, Q7,
-    Q15). Connections stay: they lead to the same servers."""
-    watch = s.senses.masters[name]
-    for sense in watch.servers.values():
-        sense.last_ok_at_ms = sense.last_pong_at_ms = s.now_ms
-        if sense.ping_since_ms is not None:
-            sense.ping_since_ms = s.now_ms
-        sense.info_at_ms = sense.info_sent_at_ms = None
-        sense.info_in_flight = False
-        sense.conf_changed_at_ms = s.now_ms
-        sense.failover_state_since_ms = s.now_ms
-        sense.script_kill_sent = False
-        sense.hello_at_ms = sense.hello_sent_at_ms = None
-        sense.hello_in_flight = False
-    for opinion in watch.opinions.values():
-        opinion.master_down = opinion.nudged = False
-        opinion.asked_about = None
-
-
-def hurry_hellos(s: Situation, name: str) -> None:
-    """Make the next hello about a master due at once everywhere (core.md 6.3)."""
-    watch = s.senses.masters[name]
-    for sense in watch.servers.values():
-        sense.hello_at_ms = sense.hello_sent_at_ms = None
-        sense.hello_in_flight = False
-    for opinion in watch.opinions.values():
-        opinion.said_hello_at_ms = opinion.hello_sent_at_ms = None
-        opinion.hello_in_flight = False
-
 
 # ---------------------------------------------------------------- who is meant
 
@@ -238,7 +73,7 @@ def _link_opened(s: Situation, heard: i.LinkOpened) -> tuple[str, ...] | None:
         if isinstance(sense, ServerSense):
             sense.info_in_flight = sense.hello_in_flight = False
         else:
-            _forget_questions(s, sense)  # what was asked over the connection before is not answered over this one
+            forget_questions(s, sense)  # what was asked over the connection before is not answered over this one
             s.disturbed += _opinions_of(s, sense)
         sense.local_host = heard.local_host
         sense.last_ping_at_ms = None
@@ -258,7 +93,7 @@ def _link_lost(s: Situation, heard: i.LinkLost) -> tuple[str, ...] | None:
     if not was_open:
         return None
     if isinstance(sense, PeerSense):
-        _forget_questions(s, sense)
+        forget_questions(s, sense)
     return masters_of(sense)
 
 
@@ -266,7 +101,8 @@ def _opinions_of(s: Situation, sense: PeerSense) -> Iterator[Opinion]:
     return (s.senses.opinions[name, sense.run_id] for name in sense.known_to)
 
 
-def _forget_questions(s: Situation, sense: PeerSense) -> None:
+def forget_questions(s: Situation, sense: PeerSense) -> None:
+    """What was asked over a connection that is gone is not answered any more."""
     for opinion in _opinions_of(s, sense):
         opinion.ask_in_flight = opinion.hello_in_flight = False
         opinion.asked_about = None

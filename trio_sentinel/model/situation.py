@@ -28,6 +28,8 @@ class Pace:
     """How far apart neighbours on the wheel are; 0 while there are so few that they share one wake-up."""
     ping_ms: Millis = NEVER_MS
     """The longest PING period."""
+    pings_a_second: int = 0
+    """What may be spent to PING more often than stock does where few are watched."""
 
 
 @define(eq=False)

@@ -105,6 +105,11 @@ def _places(s: Situation, address: Address) -> tuple[tuple[str, int], ...]:
     return (name, (ip, address.port)) if ip else (name,)
 
 
+CORRECTION_PERIOD_MS = 1000
+"""A server that will not follow (it may refuse us the command) is told so no more often than this. The order carries an
+INFO of its own, whose reply would bring the next order at once, as fast as the network allows."""
+
+
 def correct(s: Situation, master: Master, replica: Replica, reading: InfoReading) -> Iterator[Event]:
     """Bring back a replica that plays master or follows somebody else (core.md 5.3 C, D, E; property 18)."""
     failover = master.failover
@@ -113,6 +118,8 @@ def correct(s: Situation, master: Master, replica: Replica, reading: InfoReading
     if s.state.same_address(replica.address, master.address):
         return  # the master under another name: nobody is told to follow itself
     sense = s.server(master, replica.address)
+    if sense.corrected_at_ms is not None and s.now_ms - sense.corrected_at_ms < CORRECTION_PERIOD_MS:
+        return
     subject = s.state.subject_of_replica(master, replica.address)
     if reading.role is Role.MASTER:
         patience_ms = 4 * s.state.timing.publish_period_ms
