@@ -2,6 +2,7 @@
 #   make demo    watch three sentinels fail over a killed master
 #   make test    lint, types, import contracts, then every test
 #   make bench   compare with the stock sentinels: minutes, figures only (ARGS='--quick --json out.json')
+#   make fuzz    feed mutated input to every parser (ARGS='--inputs 1000000 --seed 2', ARGS='--live 3600')
 #   make check   lint, types and import contracts only
 #   make clean   remove .venv and caches
 # Choose another Python with `make PYTHON=python3.12 ...`, another place with `make VENV=/somewhere ...`.
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SHELL := /bin/sh
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench fuzz clean
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +33,9 @@ check: $(VENV)/.dev-ready
 
 bench: $(VENV)/.dev-ready
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+fuzz: $(VENV)/.dev-ready
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 # The stamps make a second run quick; a changed pyproject.toml installs again.
 $(VENV)/.demo-ready: pyproject.toml | $(BIN)/python

@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
-import attrs
 import trio
 from attrs import frozen
 from trio_util import AsyncValue
@@ -26,33 +25,24 @@ from trio_sentinel.adapters.system import VERSION, client_limit
 from trio_sentinel.errors import CommandRefused
 from trio_sentinel.model import views
 from trio_sentinel.model.effects import Answer, AnswerOpinion
-from trio_sentinel.model.engine import Engine, Outcome
 from trio_sentinel.model.events import Event
 from trio_sentinel.model.inputs import FailoverAsked, FlushAsked, MonitorAsked, RemoveAsked, Request, ResetAsked
 from trio_sentinel.model.snapshot import Snapshot
 from trio_sentinel.model.state import Master
-from trio_sentinel.model.values import Address, Level, RunId, is_ip
+from trio_sentinel.model.values import Address, Level, Millis, RunId, is_ip
 from trio_sentinel.model.views import MasterView, PeerView, ReplicaView
+from trio_sentinel.runtime.assembly import Host, Log, assemble
 from trio_sentinel.runtime.board import Board, Watch
 from trio_sentinel.runtime.bridge import Bridge
-from trio_sentinel.runtime.clients import Clients, House, Identity
-from trio_sentinel.runtime.errands import Errands
-from trio_sentinel.runtime.keeper import Keeper
-from trio_sentinel.runtime.reactor import Reactor
-from trio_sentinel.runtime.service import Service
-from trio_sentinel.runtime.session import admit
+from trio_sentinel.runtime.clients import Identity
+from trio_sentinel.runtime.clock import TrioClock
 from trio_sentinel.runtime.session_rights import OnePassword
-from trio_sentinel.runtime.switchboard import Switchboard
 from trio_sentinel.wire import requests, resp
-from trio_sentinel.wire.commands import renamed
 from trio_sentinel.wire.conf import Configuration, rewrite_configuration
-from trio_sentinel.wire.directives import Directives
 from trio_sentinel.wire.extras import Extras
 
 FIRST_NAMES_S: Final = 2.0
 """How long the first words may wait for slow names."""
-
-Log = Callable[[Level, str], None]
 
 
 def _no_log(level: Level, text: str) -> None:
@@ -76,8 +66,11 @@ class FileStore:
     resolved: Callable[[str], str | None]
     log: Log
 
-    def save(self, snapshot: Snapshot) -> None:
-        """Rewrite the file as it is on disk now; blocks until it is durable. Raises OSError."""
+    async def save(self, snapshot: Snapshot) -> None:
+        """Rewrite the file as it is on disk now, in a worker thread: fsync may take long. Raises OSError."""
+        await trio.to_thread.run_sync(self._save, snapshot)
+
+    def _save(self, snapshot: Snapshot) -> None:
         before = disk.read_file_if_any(self.path)
         disk.save_file(self.path, rewrite_configuration(before, self.configuration, snapshot, resolved=self.resolved))
         self.log(Level.NOTICE, "Sentinel new configuration saved on disk")
@@ -246,19 +239,36 @@ async def open_sentinel(
     for warning in (*(contexts.warnings if contexts else ()), *listeners.warnings):
         log(Level.WARNING, warning)
     ports = tuple(sock.getsockname()[1] for sock in (*listeners.plain, *listeners.tls))
-    on_trouble = partial(log, Level.WARNING)
     failure: Exception | None = None
     names = await _resolve_names(configuration.snapshot)
+    sentinel: Sentinel
+
+    def note(events: tuple[Event, ...]) -> None:
+        sentinel.note(events)
+
+    def shut_down(reason: str) -> None:
+        sentinel.shut_down(reason)
+
     async with trio.open_nursery() as resolving:
-        parts = _assemble(configuration, contexts, rights, log, resolving, ports, names)
+        parts = assemble(
+            configuration,
+            _host(configuration, resolving, log),
+            rights=rights,
+            log=log,
+            on_events=note,
+            shutdown=shut_down,
+            names=names,
+            client_tls=contexts.client if contexts else None,
+        )
+        sentinel = Sentinel(parts.bridge, parts.board, ports, log)
         async with parts.service.run(parts.start):
             for sock in (*listeners.plain, *((listeners.unix,) if listeners.unix else ())):
-                parts.client_reactor.listen(sock, partial(admit, parts.house), on_trouble=on_trouble)
+                parts.listen(sock)
             for sock in listeners.tls:
                 assert contexts is not None
-                parts.client_reactor.listen(sock, partial(admit, parts.house), contexts.server, on_trouble=on_trouble)
+                parts.listen(sock, contexts.server)
             try:
-                yield parts.sentinel
+                yield sentinel
             except Exception as error:
                 failure = error
             finally:
@@ -291,90 +301,24 @@ async def _resolve_names(snapshot: Snapshot) -> dict[str, str]:
     return found
 
 
-def _announced_port(directives: Directives) -> int:
-    """What hellos announce unless `announce-port` is set (core.md 6.1)."""
-    if directives.tls_replication and directives.tls_port:
-        return directives.tls_port
-    return directives.port
-
-
-@frozen
-class _Parts:
-    """One sentinel, assembled."""
-
-    service: Service
-    sentinel: Sentinel
-    house: House
-    client_reactor: Reactor
-    start: Callable[[], Outcome]
-
-
-def _assemble(
-    configuration: Configuration,
-    contexts: tls.TlsContexts | None,
-    rights: OnePassword,
-    log: Log,
-    resolving: trio.Nursery,
-    ports: tuple[int, ...],
-    names: Mapping[str, str],
-) -> _Parts:
-    directives = configuration.directives
-    engine = Engine(SystemDice(), int(trio.current_time() * 1000))
-    bridge = Bridge(engine)
-    errands = Errands(lambda: engine.state.timing, start_script)
-    board = Board(log, errands.enqueue, getattr(log, "with_facts", None) if getattr(log, "structured", False) else None)
-    store = FileStore(configuration, configuration.path or "", engine.state.names.get, log)
-    keeper = Keeper(engine, store, bridge.hear)
-    link_reactor, client_reactor = Reactor(gap_s=bridge.gap_s), Reactor()
-    links = Switchboard(
-        link_reactor,
-        bridge,
-        tls=contexts.client if contexts else None,
-        source_address=directives.bind_source_addr or None,
-        own_password=directives.requirepass or None,
-    )
-    bridge.links, bridge.board, bridge.keeper, bridge.errands = links, board, keeper, errands
-    bridge.names = Resolver(resolving, bridge.name_resolved)
-    clients = Clients()
-    sentinel = Sentinel(bridge, board, ports, log)
-    service = Service(
-        engine=engine,
-        bridge=bridge,
-        board=board,
-        errands=errands,
-        keeper=keeper,
-        links=links,
-        link_reactor=link_reactor,
-        client_reactor=client_reactor,
-        clients=clients,
-        log=log,
-        on_events=sentinel.note,
-    )
-    house = House(
-        mind=bridge,
-        board=board,
-        directives=attrs.evolve(directives, maxclients=client_limit(directives.maxclients)),
-        rights=rights,
-        identity=_identity(configuration, bridge),
-        scripts=errands,
-        shutdown=sentinel.shut_down,
-        loglevel=lambda: str(getattr(log, "level", directives.loglevel)),
-        set_loglevel=getattr(log, "set_level", lambda word: None),
+def _host(configuration: Configuration, resolving: trio.Nursery, log: Log) -> Host:
+    """This process and its system; names are looked up in tasks of `resolving`."""
+    clock = TrioClock()
+    return Host(
+        clock=clock,
+        dice=SystemDice(),
+        make_store=lambda engine: FileStore(configuration, configuration.path or "", engine.state.names.get, log),
+        make_resolver=partial(Resolver, resolving),
+        start_script=start_script,
         is_executable=disk.is_executable,
-        cpu_seconds=_cpu_seconds,
         random_bytes=secrets.token_bytes,
-        commands=renamed(directives.renamed_commands),
-        clients=clients,
+        identity=_identity(configuration, clock.now_ms()),
+        cpu_seconds=_cpu_seconds,
+        client_limit=client_limit,
     )
 
-    def start() -> Outcome:
-        own_port = _announced_port(directives)
-        return engine.start(configuration.snapshot, bridge.now_ms(), own_port=own_port, names=names)
 
-    return _Parts(service, sentinel, house, client_reactor, start)
-
-
-def _identity(configuration: Configuration, bridge: Bridge) -> Identity:
+def _identity(configuration: Configuration, now_ms: Millis) -> Identity:
     uname = os.uname()
     directives = configuration.directives
     listeners = [
@@ -386,7 +330,7 @@ def _identity(configuration: Configuration, bridge: Bridge) -> Identity:
         version=VERSION,
         run_id=secrets.token_hex(20),
         pid=os.getpid(),
-        started_at_ms=bridge.now_ms(),
+        started_at_ms=now_ms,
         config_file=configuration.path or "",
         executable=sys.executable,
         os=f"{uname.sysname} {uname.release} {uname.machine}",

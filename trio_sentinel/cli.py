@@ -288,6 +288,11 @@ def run_sentinel(words: Sequence[str]) -> int:
     return REFUSED
 
 
+def _links_of(configuration: Configuration) -> int:
+    """How many connections to servers and peers the file makes likely."""
+    return sum(2 * (1 + len(master.replicas)) + len(master.peers) for master in configuration.snapshot.masters)
+
+
 def _start(configuration: Configuration, extras: Extras, path: str, log: Log) -> int:
     """Take the place of a daemon in the system, in the order of stock, and serve. Raises StartupError."""
     directives = configuration.directives
@@ -300,7 +305,7 @@ def _start(configuration: Configuration, extras: Extras, path: str, log: Log) ->
     about = f"bits={sys.maxsize.bit_length() + 1}, commit=00000000, modified=0, pid={os.getpid()}"
     log(Level.NOTICE, f"{NAME} version={VERSION}, {about}, just started")
     log(Level.NOTICE, "Configuration loaded")
-    for line in system.fit_descriptors(directives.maxclients):
+    for line in system.fit_descriptors(directives.maxclients, _links_of(configuration)):
         log(*line)
     log(Level.NOTICE, "monotonic clock: POSIX clock_gettime")
     pid_file = directives.pidfile or (DEFAULT_PID_FILE if background else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from trio_sentinel.model.effects import Answer, AnswerOpinion
 from trio_sentinel.model.inputs import Input, Request
@@ -96,3 +96,80 @@ class Dice(Protocol):
 
     def below(self, limit: int) -> int:
         """A uniform integer in 0..limit-1."""
+
+
+class Clock(Protocol):
+    """The two clocks of one process."""
+
+    def now_ms(self) -> Millis:
+        """The monotonic clock."""
+
+    def wall_ms(self) -> Millis:
+        """The wall clock, ms since 1970."""
+
+    def trio_time(self, at_ms: Millis) -> float:
+        """What Trio's clock shows, in seconds, when `now_ms` shows `at_ms`."""
+
+
+class Socket(Protocol):
+    """What the runtime uses of a non-blocking stream socket. Everything raises OSError as the system does."""
+
+    @property
+    def family(self) -> Any:
+        """One of the AF_ numbers of `socket`."""
+
+    def fileno(self) -> int:
+        """The number under which a poller knows it; -1 when closed."""
+
+    def recv(self, size: int, /) -> bytes:
+        """Some bytes; none at all when the other side sends no more."""
+
+    def send(self, data: Any, /) -> int:
+        """How much of `data` was taken."""
+
+    def accept(self) -> tuple[Any, Any]:
+        """A new connection of a listening socket, and the name of its other end."""
+
+    def bind(self, address: Any, /) -> None:
+        """Choose our end's address."""
+
+    def connect_ex(self, address: Any, /) -> int:
+        """Begin to connect; an error number."""
+
+    def setblocking(self, flag: bool, /) -> None:
+        """Always False here."""
+
+    def setsockopt(self, level: int, option: int, value: int, /) -> None:
+        """Set an option."""
+
+    def getsockopt(self, level: int, option: int, /) -> int:
+        """Read an option."""
+
+    def getsockname(self) -> Any:
+        """Our end."""
+
+    def getpeername(self) -> Any:
+        """The other end."""
+
+    def close(self) -> None:
+        """Give the number back."""
+
+
+class Spare(Protocol):
+    """A descriptor kept for the moment when there is no other."""
+
+    def close(self) -> None:
+        """Let it be used."""
+
+
+class Sockets(Protocol):
+    """Where sockets come from: the system, or the simulator's network."""
+
+    def stream(self, family: int) -> Socket:
+        """A new one that does not block. Raises OSError."""
+
+    def pair(self) -> tuple[Socket, Socket]:
+        """Two that are connected with each other. Raises OSError."""
+
+    def spare(self) -> Spare:
+        """A descriptor to give up later. Raises OSError."""

@@ -136,6 +136,28 @@ def test_reset_drops_a_running_failover() -> None:
     assert not any(isinstance(x, e.PromotionSeen) for x in kit.wait(10_000).events)
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_reset_in_the_middle_of_a_promotion_keeps_the_promoted_address(saved: bool) -> None:
+    """Properties 17 and 21. Stock goes back to the old address under the new epoch, and stays there: what the other
+    sentinels say has the same epoch."""
+    kit = given()
+    kit.muted.add(fx.Repoint)
+    kit.elected()
+    kit.saving = True if saved else None
+    kit.info(R1, master_info())
+    heard = kit.ask(lambda n: i.ResetAsked(n, (NAME,)))
+    assert heard.kinds == [e.MasterSwitched, e.MasterReset]
+    assert heard.one(e.MasterReset).subject.host == R1.host
+    assert (kit.master.address, kit.master.config_epoch) == (R1, kit.master.failover_epoch)
+    while kit.asked_to_save:
+        heard.effects += kit.save_answered().effects
+    heard.effects += kit.wait(3000).effects
+    told = {(said.hello.master_host, said.hello.config_epoch) for said in heard.all(fx.SayHello)}
+    assert told == {(R1.host, kit.master.failover_epoch)}
+    assert kit.disk is not None
+    assert kit.disk.masters[0].address == R1
+
+
 def test_reset_counts_the_masters_it_reset() -> None:
     kit = given(names=(NAME, "b", "c"))
     assert kit.ask(lambda n: i.ResetAsked(n, (NAME, "c"))).one(fx.Answer).number == 2

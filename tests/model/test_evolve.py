@@ -27,7 +27,7 @@ from trio_sentinel.model.state import (
     WaitingForPromotion,
     WaitingForVotes,
 )
-from trio_sentinel.model.values import MAX_EPOCH, Role
+from trio_sentinel.model.values import MAX_EPOCH, Address, Role
 
 PHASES: list[Phase] = [
     WaitingForVotes(vote_saved=True),
@@ -193,6 +193,17 @@ def test_epoch_that_falls_is_found(number: int, field: str) -> None:
     setattr(kit.engine.state if field == "current_epoch" else kit.master, field, 4)
     with pytest.raises(InvariantViolation, match=f"property {number}:"):
         marks.check(kit.engine.state, kit.master)
+
+
+def test_second_address_in_one_configuration_epoch_is_found() -> None:
+    kit = given(epoch=5, config_epoch=5)
+    marks = Marks()
+    marks.check(kit.engine.state, kit.master)
+    kit.master.address = Address("10.0.0.9", 6379)
+    with pytest.raises(InvariantViolation, match="property 21:"):
+        marks.check(kit.engine.state, kit.master)
+    kit.master.config_epoch = kit.engine.state.current_epoch = 6
+    marks.check(kit.engine.state, kit.master)
 
 
 def test_second_vote_in_one_epoch_is_found() -> None:

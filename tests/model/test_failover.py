@@ -98,6 +98,16 @@ def test_older_news_are_asked_for_again_before_the_choice() -> None:
     assert heard.has(e.ReplicaSelected)
 
 
+def test_promoted_replica_with_a_second_address_is_not_told_to_follow_itself() -> None:
+    kit = given(replicas=3)
+    run_id = kit.master.replicas[R1].run_id
+    assert run_id is not None
+    kit.info(R2, replica_info(run_id=run_id, repl_offset=999))
+    heard = kit.promoted()
+    assert {sent.address for sent in heard.all(e.ReconfSent)} == {R3}
+    assert e.FailoverEnded in follows(kit, R3), "nobody waits for it either"
+
+
 def test_replica_that_is_down_is_not_waited_for_before_the_choice() -> None:
     kit = given()
     kit.silence(R2)
@@ -351,6 +361,16 @@ def test_higher_configuration_with_the_same_address_ends_an_attempt() -> None:
     kit.info(R1, master_info())
     assert kit.master.config_epoch == 9
     assert kit.master.failover is None
+
+
+def test_configuration_of_my_own_epoch_with_the_same_address_ends_an_attempt() -> None:
+    """Operators forced two failovers under one epoch: my promotion would tell a second address in it (property 21)."""
+    kit = given()
+    kit.elected()
+    heard = kit.hello(P1, epoch=1, config_epoch=1)
+    assert heard.one(e.FailoverAborted).subject.name == NAME
+    kit.info(R1, master_info())
+    assert (kit.master.current_address, kit.master.config_epoch) == (MASTER, 1)
 
 
 def test_higher_configuration_with_the_old_address_ends_a_published_promotion() -> None:

@@ -241,13 +241,26 @@ def test_nobody_is_told_to_follow_itself() -> None:
     kit.wait(100)
     alias = Address("10.0.0.7", 6379)
     kit.hear(i.InfoHeard(ServerLink(NAME, kit.master.address), master_info(replicas=(alias,)), b""))
-    if alias not in kit.master.replicas:
-        return  # not even taken while the name of the master is unknown
+    assert alias in kit.master.replicas, "nobody knows yet that it is the same"
     kit.hear(i.NameResolved("redis-a", alias.host))
     kit.wait(9000)
     heard = kit.hear(i.InfoHeard(ServerLink(NAME, alias), master_info(), b""))
     heard.effects += kit.wait(20_000).effects
     assert not any(order.link.address == alias for order in heard.all(fx.Repoint))
+
+
+def test_master_with_a_second_address_is_not_told_to_follow_itself() -> None:
+    """A server with two addresses is known as a replica from the time when it was one. Stock orders it to follow
+    itself, and that is the end of the only master."""
+    kit = given(replicas=1)
+    kit.muted |= {fx.PollInfo, fx.Repoint}
+    same = "c" * 40
+    kit.info(MASTER, master_info(run_id=same))
+    kit.info(R1, master_info(run_id=same))
+    kit.wait(9000)
+    kit.info(MASTER, master_info(run_id=same))
+    assert not kit.info(R1, master_info(run_id=same)).has(fx.Repoint)
+    assert kit.info(R1, master_info(run_id="d" * 40)).has(fx.Repoint), "the time was ripe"
 
 
 # ---------------------------------------------------------------- hello: peers

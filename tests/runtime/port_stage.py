@@ -249,6 +249,7 @@ class Stage:
             set_loglevel=lambda word: setattr(self, "loglevel", word),
             is_executable=self.executables.__contains__,
             random_bytes=lambda size: b"\x01" * size,
+            clock_s=lambda: 0.0,
         )
 
     def client(self, remote: str = "127.0.0.1:50001", window: int | None = None) -> Client:

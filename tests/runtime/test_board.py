@@ -8,7 +8,7 @@ import trio
 from trio_sentinel.model import events as e
 from trio_sentinel.model.effects import Announce
 from trio_sentinel.model.values import Kind, Level, Subject
-from trio_sentinel.runtime.board import Board, WatcherTooSlow, message_frame
+from trio_sentinel.runtime.board import SUBSCRIPTION_COST, Board, WatcherTooSlow, message_frame
 from trio_sentinel.wire.bulletins import Facts, bulletin
 
 MASTER = Subject(
@@ -198,3 +198,19 @@ async def test_who_stops_watching_costs_nothing(world: World) -> None:
     world.publish()
     world.publish()
     assert not world.board._watches
+
+
+def test_what_subscriptions_take_is_known_and_given_back() -> None:
+    board = World().board
+    one, other = Ear(), Ear()
+    for subscriber in (one, other):
+        board.subscribe(subscriber, b"channel")
+        board.psubscribe(subscriber, b"+*")
+        board.psubscribe(subscriber, b"+*")
+    assert board.held(one).size == len(b"channel") + len(b"+*") + 2 * SUBSCRIPTION_COST
+    board.unsubscribe(one, b"channel")
+    assert board.held(one).size == len(b"+*") + SUBSCRIPTION_COST
+    board.punsubscribe(one, b"+*")
+    board.leave(other)
+    assert board.held(one).size == board.held(other).size == 0
+    assert not board._globs

@@ -24,7 +24,8 @@ class Disk:
     def __init__(self, first: Exception) -> None:
         self.troubles = [first]
 
-    def save(self, snapshot: Snapshot) -> None:
+    async def save(self, snapshot: Snapshot) -> None:
+        await trio.lowlevel.checkpoint()
         if self.troubles:
             raise self.troubles.pop()
 

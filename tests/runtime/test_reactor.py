@@ -15,7 +15,7 @@ import trio.testing
 
 from trio_sentinel.ports import Transport
 from trio_sentinel.runtime.poller import EpollPoller, Poller, SelectorPoller
-from trio_sentinel.runtime.reactor import Reactor, open_reactor
+from trio_sentinel.runtime.reactor import TURN_S, Reactor, open_reactor
 from trio_sentinel.runtime.transport import HIGH_WATER
 
 
@@ -429,7 +429,8 @@ async def test_without_even_the_spare_descriptor_the_listener_rests_and_comes_ba
     async with open_reactor() as reactor:
         house = House(reactor)
         listening = house.listening
-        os.close(listening._spare)  # type: ignore[arg-type]
+        assert listening._spare is not None
+        listening._spare.close()
         listening._spare = None
         listening.paused = True
         reactor.interest(listening, 0)
@@ -585,3 +586,65 @@ async def test_a_gap_gathers_work_and_loses_none() -> None:
         for _ in range(5):
             await stream.send_all(b"tick")
             assert await read_exactly(stream, 4) == b"tick"
+
+
+# ---------------------------------------------------------------- fairness
+
+
+async def test_a_turn_ends_when_its_time_is_over_and_the_next_one_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was ready is served exactly once a round, and other tasks come in between."""
+    clock = iter(range(10**9))
+    monkeypatch.setattr("trio_sentinel.runtime.reactor.time.perf_counter", lambda: next(clock) * TURN_S * 0.4)
+    served: list[object] = []
+
+    def note(echo: Echo, data: bytes) -> None:
+        served.append(echo)
+        echo.transport.send(data)
+
+    reactor = Reactor()
+    house = House(reactor, note)
+    streams = [await house.visit() for _ in range(20)]
+    while len(house.handlers) < 20:
+        reactor.turn()
+    for stream in streams:
+        await stream.send_all(b"x" * 20_000)  # more than one read
+    turns = 0
+    while len(served) < 40:
+        before = len(served)
+        reactor.turn()
+        turns += 1
+        assert len(served) - before <= 3, "one turn served too many"
+    assert turns >= 13
+    assert len(set(served[:20])) == len(set(served[20:])) == 20, "somebody was served twice before everybody once"
+    reactor.close_all()
+
+
+async def test_what_is_for_later_comes_after_everybody_who_is_ready() -> None:
+    reactor = Reactor()
+    order: list[str] = []
+
+    def note(echo: Echo, data: bytes) -> None:
+        order.append(data.decode())
+        if len(order) < 5:
+            reactor.later(lambda: note(echo, b"more"))
+
+    house = House(reactor, note)
+    hog, other = await house.visit(), await house.visit()
+    while len(house.handlers) < 2:
+        reactor.turn()
+    await hog.send_all(b"hog")
+    reactor.turn()
+    await other.send_all(b"other")
+    while len(order) < 5:
+        reactor.turn()
+    assert order == ["hog", "other", "more", "more", "more"]
+    reactor.close_all()
+
+
+async def test_work_for_later_wakes_a_reactor_that_waits() -> None:
+    async with open_reactor() as reactor:
+        await trio.testing.wait_all_tasks_blocked()
+        done = trio.Event()
+        reactor.later(done.set)
+        with trio.fail_after(10):
+            await done.wait()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_sentinel.model.inputs import OpinionAsked, Request, ResetAsked
-from trio_sentinel.runtime.session import MAX_SLOTS, PAUSE_READING_ABOVE, Session, TurnedAway
+from trio_sentinel.runtime.clients import SWEEPS_PER_SECOND
+from trio_sentinel.runtime.session import MAX_SLOTS, PAUSE_READING_ABOVE, SHARE_S, Session, TurnedAway
 from trio_sentinel.wire.info import SPOKEN_VERSION
 
 from .port_stage import MY_ID, PlainDirectives, Stage, parsed, request
@@ -437,6 +439,58 @@ def test_a_slow_subscriber_has_some_seconds_above_the_soft_limit() -> None:
     assert (slow.transport.closed, recovering.transport.closed) == (True, False)
 
 
+def test_a_slow_subscriber_costs_the_others_nothing() -> None:
+    stage = Stage(directives=PlainDirectives(client_output_buffer_limits=(("pubsub", 100_000, 0, 0),)))
+    slow, quick = stage.client(window=0), [stage.client() for _ in range(3)]
+    for client in (slow, *quick):
+        client.do("SUBSCRIBE", "c")
+    for number in range(500):
+        stage.tell("c", f"{number:04}" + "x" * 996)
+    assert slow.transport.closed
+    assert sum(map(len, slow.transport.sends)) < 110_000, "much more than the limit was kept"
+    for client in quick:
+        assert client.transport.sent.count(b"message") == 500
+
+
+def test_clients_together_have_a_limit_and_who_takes_most_goes_first() -> None:
+    stage = Stage(directives=PlainDirectives(client_query_buffer_limit=100_000))
+    small = stage.client()
+    small.say(b"*2\r\n$4\r\nPING\r\n$500\r\n" + b"x" * 400)
+    writer, reader, subscriber = stage.client(), stage.client(window=0), stage.client()
+    writer.say(b"*2\r\n$4\r\nPING\r\n$60000\r\n" + b"x" * 50_000)
+    reader.do("PING", "x" * 40_000)
+    subscriber.do("SUBSCRIBE", *(f"{number:060}" for number in range(60)))
+    stage.house.clients.sweep(stage.mind.clock_ms)
+    assert [client.is_open() for client in (small, writer, reader, subscriber)] == [True, False, True, True]
+    assert stage.house.clients.evicted == 1
+    assert "evicted_clients:1" in str(small.say(b"x" * 100 + b"\r\n" + request("INFO", "stats")))
+
+
+def test_too_many_patterns_cost_who_has_most() -> None:
+    stage = Stage()
+    hog, other = stage.client(), stage.client()
+    other.do("PSUBSCRIBE", "+switch-master", "+sdown")
+    for part in range(5):
+        hog.do("PSUBSCRIBE", *(f"{part}-{number}" for number in range(4000)))
+    assert not hog.is_open()
+    assert other.is_open()
+    assert stage.house.board.patterns == 2
+    stage.tell("+sdown", "x")
+    assert other.transport.take().count(b"pmessage") == 1
+
+
+def test_every_client_is_looked_at_once_a_second() -> None:
+    stage = Stage(directives=PlainDirectives(timeout=5))
+    clients = [stage.client() for _ in range(1500)]
+    stage.mind.clock_ms += 5001
+    open_ones = [len(clients)]
+    for _ in range(SWEEPS_PER_SECOND):
+        stage.house.clients.sweep(stage.mind.clock_ms)
+        open_ones.append(sum(client.is_open() for client in clients))
+    assert open_ones[-1] == 0
+    assert all(before - after <= 151 for before, after in itertools.pairwise(open_ones))
+
+
 def test_hellos_are_heard_and_nothing_else_is_published() -> None:
     stage = Stage()
     client = stage.client()
@@ -525,3 +579,74 @@ def test_cached_replies_are_bounded() -> None:
 
 def test_everything_that_is_read_back_is_one_reply() -> None:
     assert parsed(PONG) == "PONG"
+
+
+# ---------------------------------------------------------------- a fair share
+
+
+class Shift:
+    """A clock that moves by 0.6 of a share at each look, and the list of those who wait for their next turn."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.waiting: list[Callable[[], None]] = []
+        ticks = itertools.count(1)
+        stage.house.clock_s = lambda: next(ticks) * SHARE_S * 0.6
+        stage.house.later = self.waiting.append
+
+    def change(self) -> None:
+        """Everybody who waits gets a turn."""
+        waiting, self.waiting = self.waiting, []
+        for deed in waiting:
+            deed()
+
+
+def test_a_client_that_asks_much_at_once_gets_a_share_and_then_it_is_the_others_turn() -> None:
+    stage = Stage()
+    shift = Shift(stage)
+    hog, other = stage.client(), stage.client()
+    first = hog.say(b"".join(request("PING", str(number)) for number in range(20)))
+    assert 0 < first.count(b"$") < 5
+    assert not hog.is_read()
+    assert other.do("PING") == PONG
+    replies = first
+    while shift.waiting:
+        shift.change()
+        replies += hog.transport.take()
+    assert replies == b"".join(b"$%d\r\n%d\r\n" % (len(str(n)), n) for n in range(20))
+    assert hog.is_read()
+
+
+def test_who_ends_its_side_still_gets_every_answer() -> None:
+    stage = Stage()
+    shift = Shift(stage)
+    client = stage.client()
+    client.handler.received(b"PING\r\n" * 20)
+    client.handler.ended()
+    assert client.is_open()
+    while shift.waiting:
+        shift.change()
+    assert client.transport.sent == PONG * 20
+    assert not client.is_open()
+
+
+def test_the_end_of_a_pause_does_not_serve_everybody_in_one_go() -> None:
+    stage = Stage()
+    shift = Shift(stage)
+    admin = stage.client()
+    assert admin.do("CLIENT", "PAUSE", "1000") == b"+OK\r\n"
+    waiting = [stage.client() for _ in range(3)]
+    assert [client.do("PING") for client in waiting] == [b""] * 3
+    stage.house.clients.unpause()
+    assert [client.transport.take() for client in waiting] == [b""] * 3
+    shift.change()
+    assert [client.transport.take() for client in waiting] == [PONG] * 3
+
+
+def test_a_client_that_goes_away_in_the_others_turn_is_not_missed() -> None:
+    stage = Stage()
+    shift = Shift(stage)
+    client = stage.client()
+    client.handler.received(b"PING\r\n" * 20)
+    client.handler.lost("gone")
+    shift.change()
+    assert not shift.waiting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import weakref
 from collections.abc import Callable
 
 import attrs
@@ -227,6 +228,50 @@ async def test_a_handshake_has_a_deadline(papers: Papers, autojump_clock: trio.t
             await trio.sleep(30)
             nursery.cancel_scope.cancel()
         assert told == ["TLS handshake timed out"]
+
+
+async def test_who_is_in_a_handshake_takes_a_place(papers: Papers) -> None:
+    """Or nobody would count those who connect to the TLS port and say nothing, until no descriptor is left."""
+    served: list[Party] = []
+
+    def welcome(transport: Transport) -> Party:
+        served.append(Party(transport))
+        return served[-1]
+
+    async with open_reactor() as reactor:
+        sock = socket.create_server(("127.0.0.1", 0), backlog=50)
+        reactor.listen(sock, welcome, papers.server, has_room=lambda: reactor.connections < 3)
+        silent = [socket.create_connection(sock.getsockname()) for _ in range(10)]
+        await wait_until(lambda: reactor.connections == 3)
+        for guest in silent:
+            guest.setblocking(False)
+        await wait_until(lambda: sum(_is_closed(guest) for guest in silent) == 7)
+        for guest in silent:
+            guest.close()
+        await wait_until(lambda: reactor.connections == 0)
+        assert not served
+
+
+def _is_closed(guest: socket.socket) -> bool:
+    try:
+        return guest.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+async def test_a_broken_handshake_leaves_nothing_behind(papers: Papers) -> None:
+    reactor = Reactor()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dialing = reactor.dial(silent.getsockname(), Party, on_failed=print, tls=papers.client)
+        while dialing._tunnel is None:
+            reactor.turn()
+        tunnel = weakref.ref(dialing._tunnel)
+        dialing.close()
+        del dialing
+        assert tunnel() is None, "kept until its deadline"
+    reactor.close_all()
 
 
 # ---------------------------------------------------------------- in memory

@@ -66,3 +66,10 @@ def test_a_malicious_pattern_is_harmless() -> None:
 def test_any_bytes_are_a_pattern(pattern: bytes, text: bytes) -> None:
     glob.matches(pattern, text)
     glob.matches(pattern, text, ignore_case=True)
+
+
+def test_a_pattern_longer_than_any_name_fits_nothing_and_is_not_kept() -> None:
+    before = glob._compiled.cache_info().currsize
+    assert not glob.matches(b"*" * (glob.MAX_PATTERN + 1), b"a")
+    assert glob.compiled(b"[" * 10_000_000) is glob.compiled(b"a" * 10_000_000)
+    assert glob._compiled.cache_info().currsize == before

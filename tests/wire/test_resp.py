@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator
 
 import hiredis
 import pytest
@@ -79,6 +80,7 @@ def test_a_quote_that_stays_open_is_an_error(line: bytes) -> None:
         (b"*+1\r\n", "invalid multibulk length"),
         (b"*-0\r\n", "invalid multibulk length"),
         (b"*2147483648\r\n", "invalid multibulk length"),
+        (b"*%d\r\n" % (resp.MAX_ARGUMENTS + 1), "invalid multibulk length"),
         (b"*1\r\n+PING\r\n", "expected '$', got '+'"),
         (b"*1\r\n\r\n", "expected '$', got '\r'"),
         (b"*1\r\n$04\r\nPING\r\n", "invalid bulk length"),
@@ -97,7 +99,7 @@ def test_breaches_of_the_protocol(data: bytes, text: str) -> None:
     assert cut(b"ping\r\n" + data) == ([(b"ping",)], text)
 
 
-@pytest.mark.parametrize("data", [b"a" * 65536, b"*" + b"1" * 65535, b"*2147483647\r\n", b"*1\r\n$536870912\r\nab"])
+@pytest.mark.parametrize("data", [b"a" * 65536, b"*" + b"1" * 65535, b"*4096\r\n", b"*1\r\n$536870912\r\nab"])
 def test_what_is_large_but_lawful_waits(data: bytes) -> None:
     assert cut(data) == ([], None)
 
@@ -106,6 +108,7 @@ def test_what_is_large_but_lawful_waits(data: bytes) -> None:
     ("data", "text"),
     [
         (b"*11\r\n", "unauthenticated multibulk length"),
+        (b"*2147483647\r\n", "unauthenticated multibulk length"),
         (b"*1\r\n$16385\r\n", "unauthenticated bulk length"),
         (b"*2147483648\r\n", "invalid multibulk length"),
         (b"*1\r\n$536870913\r\n", "invalid bulk length"),
@@ -152,6 +155,29 @@ def test_a_large_argument_is_not_copied_for_every_chunk() -> None:
     data = multibulk(b"PING", b"x" * size)
     chunks = [data[at : at + 1000] for at in range(0, len(data), 1000)]
     assert cut(*chunks)[0] == [(b"PING", b"x" * size)]
+
+
+def test_what_is_buffered_is_known_without_counting_it_again() -> None:
+    """It is asked after every read; a request of many arguments in many pieces must not cost their product."""
+    reader = RequestReader(MAX_BULK)
+    reader.feed(b"*4096\r\n")
+    assert reader.next(False) is None
+    reader._args = _Uncountable()
+    for number in range(1, 4096):
+        reader.feed(b"$1\r\nx\r\n")
+        assert reader.next(False) is None
+        assert reader.buffered == number * (1 + resp.ARGUMENT_COST)
+    reader.feed(b"$1\r\nx\r\n")
+    assert reader.next(False) == (b"x",) * 4096
+    assert reader.buffered == 0
+
+
+class _Uncountable(list[bytes]):
+    """Not to be looked through until it is complete."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        assert len(self) == 4096, "looked through too early"
+        return super().__iter__()
 
 
 def test_buffered_counts_unfinished_arguments() -> None:

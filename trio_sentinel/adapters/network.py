@@ -23,6 +23,10 @@ from trio_sentinel.wire.directives import Directives
 
 NOWHERE: Final = "Configured to not listen anywhere, exiting."
 SOMAXCONN: Final = Path("/proc/sys/net/core/somaxconn")
+USUAL_BACKLOG: Final = 511
+LONG_BACKLOG: Final = 4096
+"""What is asked for unless the configuration says another number than stock's default: with 511 a storm of thousands of
+reconnections overflows the queue when the process is busy for 20 ms, and who was dropped tries again a second later."""
 MAX_UNIX_PATH: Final = 108  # sun_path with its final zero
 
 _UNSUPPORTED: Final = frozenset(
@@ -61,6 +65,12 @@ def open_listeners(directives: Directives) -> Listeners:
             raise StartupError(*warnings, NOWHERE)
         undo.pop_all()
     return Listeners(plain=plain, tls=tls, unix=unix, warnings=tuple(warnings))
+
+
+def backlog_of(directives: Directives) -> int:
+    """How many connections may wait to be accepted; the system may allow fewer."""
+    configured = directives.tcp_backlog
+    return LONG_BACKLOG if configured == USUAL_BACKLOG else configured
 
 
 def backlog_warning(backlog: int) -> str | None:
@@ -133,7 +143,7 @@ def _tcp_listener(host: str, port: int, directives: Directives, undo: contextlib
             with _step("bind"):
                 sock.bind(address)
             with _step("listen"):
-                sock.listen(directives.tcp_backlog)
+                sock.listen(backlog_of(directives))
             prepare(sock, directives.tcp_keepalive)
             undo.push(cleanup.pop_all())
         return sock
@@ -192,7 +202,7 @@ def _listen_unix(directives: Directives, undo: contextlib.ExitStack) -> socket.s
                 with _step("chown"):
                     _give_to_group(path, directives.unixsocketgroup)
             with _step("listen"):
-                sock.listen(directives.tcp_backlog)
+                sock.listen(backlog_of(directives))
         except OSError as error:
             raise StartupError(f"Failed opening Unix socket: {error.strerror}") from error
         sock.setblocking(False)

@@ -24,6 +24,7 @@ from trio_sentinel.wire.directives import Directives
 
 NAME: Final = "trio-sentinel"
 VERSION: Final = "0.1.0"  # tests/cli compares it with pyproject.toml
+FEW_LINKS: Final = 16  # connections to servers and peers that RESERVED_DESCRIPTORS has room for
 RESERVED_DESCRIPTORS: Final = 32  # on top of maxclients: listeners, links, scripts, files
 
 Line: TypeAlias = tuple[Level, str]
@@ -56,12 +57,12 @@ def refuse_deafness(directives: Directives) -> None:
 # ---------------------------------------------------------------- descriptors and backlog
 
 
-def fit_descriptors(maxclients: int) -> tuple[Line, ...]:
-    """Make room for `maxclients`; the lines about it (5.6). `client_limit` tells what came of it.
+def fit_descriptors(maxclients: int, links: int = 0) -> tuple[Line, ...]:
+    """Make room for `maxclients` and `links`; the lines about it (5.6). `client_limit` tells what came of it.
 
     Raises StartupError when not even one fits. A reduced number is for this run; it is never saved, unlike stock.
     """
-    needed = maxclients + RESERVED_DESCRIPTORS
+    needed = maxclients + RESERVED_DESCRIPTORS + max(0, links - FEW_LINKS)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return ()
@@ -86,10 +87,15 @@ def fit_descriptors(maxclients: int) -> tuple[Line, ...]:
     return tuple([(Level.WARNING, line) for line in lines])
 
 
-def client_limit(maxclients: int) -> int:
-    """How many clients the descriptors of this process allow, at most `maxclients`."""
+def client_limit(maxclients: int, links: int = 0) -> int:
+    """How many clients the descriptors of this process allow beside `links` links, at most `maxclients`.
+
+    Connections to servers and peers come first: without them a sentinel is blind, whoever it serves.
+    """
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return maxclients if limit == resource.RLIM_INFINITY else min(maxclients, limit - RESERVED_DESCRIPTORS)
+    if limit == resource.RLIM_INFINITY:
+        return maxclients
+    return min(maxclients, max(1, limit - RESERVED_DESCRIPTORS - max(0, links - FEW_LINKS)))
 
 
 def _raise_limit(needed: int, hard: int) -> str | None:

@@ -523,6 +523,9 @@ class Engine:
         self._accept(heard.request, administration.remove(self._s, heard))
 
     def _reset_asked(self, heard: i.ResetAsked) -> None:
+        for name in heard.names:
+            if (master := self.state.masters.get(name)) is not None:
+                self._apply_all(failover.conclude(self._s, master))
         verdict = administration.reset(self._s, heard)
         if self._answer(heard.request, verdict):
             count = 0 if isinstance(verdict, Refusal) else len(verdict)

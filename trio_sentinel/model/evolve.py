@@ -107,6 +107,9 @@ def _start_afresh(master: Master, at_ms: Millis) -> None:
 
 def _master_reset(state: SentinelState, event: e.MasterReset) -> None:
     master = _master(state, event)
+    assert master.failover is None or not isinstance(master.failover.phase, ReconfiguringReplicas | UpdatingConfig), (
+        "a promotion ends with a switch (property 17)"
+    )
     _start_afresh(master, event.at_ms)
     master.replicas.clear()
     master.peers.clear()

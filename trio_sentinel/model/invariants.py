@@ -17,7 +17,7 @@ from trio_sentinel.model.state import (
     UpdatingConfig,
     WaitingForPromotion,
 )
-from trio_sentinel.model.values import MAX_EPOCH, Epoch, RunId
+from trio_sentinel.model.values import MAX_EPOCH, Address, Epoch, RunId
 
 
 def require(fact: bool, number: int, what: str) -> None:
@@ -57,7 +57,8 @@ class Marks:
 
     current_epoch: Epoch = 0
     leader_epochs: dict[str, Epoch] = Factory(dict)
-    config_epochs: dict[str, Epoch] = Factory(dict)
+    configurations: dict[str, tuple[Epoch, Address]] = Factory(dict)
+    """The configuration epoch and the address that clients and peers are told with it."""
     votes: dict[str, tuple[Epoch, RunId]] = Factory(dict)
 
     def check(self, state: SentinelState, master: Master) -> None:
@@ -65,7 +66,10 @@ class Marks:
         name = master.name
         require(state.current_epoch >= self.current_epoch, 1, "the current epoch fell")
         require(master.leader_epoch >= self.leader_epochs.get(name, 0), 2, f"{name}: the leader epoch fell")
-        require(master.config_epoch >= self.config_epochs.get(name, 0), 20, f"{name}: the config epoch fell")
+        epoch, address = self.configurations.get(name, (0, master.current_address))
+        require(master.config_epoch >= epoch, 20, f"{name}: the config epoch fell")
+        same = master.config_epoch > epoch or master.current_address == address
+        require(same, 21, f"{name}: {address} and {master.current_address} in config epoch {epoch}")
         given = self.votes.get(name)
         if master.voted_for is not None:
             same = given is None or given[0] != master.leader_epoch or given[1] == master.voted_for
@@ -73,8 +77,8 @@ class Marks:
             self.votes[name] = (master.leader_epoch, master.voted_for)
         self.current_epoch = state.current_epoch
         self.leader_epochs[name] = master.leader_epoch
-        self.config_epochs[name] = master.config_epoch
+        self.configurations[name] = master.config_epoch, master.current_address
 
     def forget(self, name: str) -> None:
         """The master was removed: its configuration starts anew, its vote epoch does not (core.md Q25)."""
-        self.config_epochs.pop(name, None)
+        self.configurations.pop(name, None)

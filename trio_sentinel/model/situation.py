@@ -58,6 +58,13 @@ class Situation:
         """What is perceived of another sentinel process."""
         return self.senses.peers[run_id]
 
+    def same_server(self, one: Master | Replica, other: Master | Replica) -> bool:
+        """Whether two records are of one server: at the same address, or the same process at two addresses. Told to
+        follow the other, it would follow itself."""
+        if one.run_id is not None and one.run_id == other.run_id:
+            return True
+        return self.state.same_address(one.address, other.address)
+
     def fresh(self, opinion: Opinion) -> bool:
         """Whether an opinion still counts: at most five asking periods old (core.md 7.3)."""
         return self.now_ms - opinion.answered_at_ms <= 5 * self.state.timing.ask_period_ms

@@ -249,6 +249,7 @@ def _setting_changed(s: Situation, event: e.SettingChanged) -> Iterator[Effect]:
 
 
 def _corrected(s: Situation, event: e.ReplicaConverted | e.ReplicaRepointed) -> Iterator[Effect]:
+    expect_info(s, event.subject.master, event.address)
     s.senses.servers[event.subject.master, event.address].corrected_at_ms = s.now_ms
     return iter(())
 

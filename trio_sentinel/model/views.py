@@ -279,6 +279,12 @@ def matching_masters(state: SentinelState, fits: Callable[[str], bool]) -> tuple
     return tuple(name for name in state.masters if fits(name))
 
 
+def links_of(state: SentinelState) -> int:
+    """How many connections to servers and peers there are when all of them answer."""
+    peers = {run_id for master in state.masters.values() for run_id in master.peers}
+    return len(peers) + sum(2 * (1 + len(master.replicas)) for master in state.masters.values())
+
+
 def status_of(master: Master) -> str:
     """The word that INFO uses for a master: ``odown``, ``sdown`` or ``ok``."""
     return "odown" if master.o_down else "sdown" if master.s_down else "ok"

@@ -23,6 +23,7 @@ from trio_sentinel.wire import glob, resp
 from trio_sentinel.wire.bulletins import Bulletin, Facts, bulletins_of, facts_of
 
 WATCH_BUFFER: Final = 1024  # events a watcher may be behind
+SUBSCRIPTION_COST: Final = 256  # bytes that a subscription takes besides the name
 
 Log: TypeAlias = Callable[[Level, str], None]
 """Writes one line if its level passes the log level."""
@@ -62,6 +63,19 @@ class Held:
 
     channels: dict[bytes, None] = Factory(dict)
     patterns: dict[bytes, None] = Factory(dict)
+    size: int = 0
+    """Bytes that these subscriptions take."""
+
+    def add(self, names: dict[bytes, None], name: bytes) -> None:
+        """One subscription more."""
+        if name not in names:
+            names[name] = None
+            self.size += len(name) + SUBSCRIPTION_COST
+
+    def drop(self, names: dict[bytes, None], name: bytes) -> None:
+        """One less."""
+        del names[name]
+        self.size -= len(name) + SUBSCRIPTION_COST
 
     @property
     def total(self) -> int:
@@ -138,6 +152,7 @@ class Board:
     """Gets the lines about events instead of `log`, when the log wants their fields."""
     _channels: _Index = Factory(dict)
     _patterns: _Index = Factory(dict)
+    _globs: dict[bytes, glob.Glob] = Factory(dict)  # of each pattern, for more may be in use than are remembered
     _held: dict[Subscriber, Held] = Factory(dict)
     _watches: dict[Watch, None] = Factory(dict)
     _closed: bool = False
@@ -176,7 +191,8 @@ class Board:
         for subscriber in tuple(self._channels.get(channel, ())):
             subscriber.deliver(None, channel, payload)
         for pattern in tuple(self._patterns):
-            if glob.matches(pattern, channel):
+            found = self._globs.get(pattern)
+            if found is not None and found.matches(channel):
                 for subscriber in tuple(self._patterns.get(pattern, ())):
                     subscriber.deliver(pattern, channel, payload)
 
@@ -184,19 +200,23 @@ class Board:
 
     def subscribe(self, subscriber: Subscriber, channel: bytes) -> None:
         """Listen to one channel; again does nothing."""
-        self._held.setdefault(subscriber, Held()).channels[channel] = None
+        held = self._held.setdefault(subscriber, Held())
+        held.add(held.channels, channel)
         self._channels.setdefault(channel, {})[subscriber] = None
 
     def psubscribe(self, subscriber: Subscriber, pattern: bytes) -> None:
         """Listen to every channel that fits `pattern`; again does nothing."""
-        self._held.setdefault(subscriber, Held()).patterns[pattern] = None
+        held = self._held.setdefault(subscriber, Held())
+        held.add(held.patterns, pattern)
         self._patterns.setdefault(pattern, {})[subscriber] = None
+        if pattern not in self._globs:
+            self._globs[pattern] = glob.compiled(pattern)
 
     def unsubscribe(self, subscriber: Subscriber, channel: bytes) -> None:
         """No longer listen to `channel`; nothing happens to who did not."""
         held = self.held(subscriber)
         if channel in held.channels:
-            del held.channels[channel]
+            held.drop(held.channels, channel)
             _drop(self._channels, channel, subscriber)
             self._forget_if_idle(subscriber, held)
 
@@ -204,8 +224,8 @@ class Board:
         """No longer listen to `pattern`; nothing happens to who did not."""
         held = self.held(subscriber)
         if pattern in held.patterns:
-            del held.patterns[pattern]
-            _drop(self._patterns, pattern, subscriber)
+            held.drop(held.patterns, pattern)
+            self._drop_pattern(pattern, subscriber)
             self._forget_if_idle(subscriber, held)
 
     def leave(self, subscriber: Subscriber) -> None:
@@ -216,7 +236,12 @@ class Board:
         for channel in held.channels:
             _drop(self._channels, channel, subscriber)
         for pattern in held.patterns:
-            _drop(self._patterns, pattern, subscriber)
+            self._drop_pattern(pattern, subscriber)
+
+    def _drop_pattern(self, pattern: bytes, subscriber: Subscriber) -> None:
+        _drop(self._patterns, pattern, subscriber)
+        if pattern not in self._patterns:
+            del self._globs[pattern]
 
     def _forget_if_idle(self, subscriber: Subscriber, held: Held) -> None:
         if held.total == 0:

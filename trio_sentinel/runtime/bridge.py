@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, Protocol
@@ -24,6 +23,8 @@ from trio_sentinel.model.observations import Observations
 from trio_sentinel.model.rhythm import MANY_MASTERS
 from trio_sentinel.model.state import SentinelState
 from trio_sentinel.model.values import Millis, is_ip
+from trio_sentinel.ports import Clock
+from trio_sentinel.runtime.clock import TrioClock
 
 Answered = fx.Answer | fx.AnswerOpinion
 
@@ -71,8 +72,9 @@ class NameOwner(Protocol):
 class Bridge:
     """Fulfils ``ports.Mind``. Owners are attached before the first input is fed."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, clock: Clock | None = None) -> None:
         self.engine = engine
+        self.clock: Final[Clock] = TrioClock() if clock is None else clock
         self.links: LinkOwner
         self.board: NewsOwner
         self.keeper: SaveOwner
@@ -104,12 +106,12 @@ class Bridge:
         return self.engine.revision
 
     def now_ms(self) -> Millis:
-        """Trio's clock, so that a MockClock rules everything."""
-        return int(trio.current_time() * 1000)
+        """The monotonic clock."""
+        return self.clock.now_ms()
 
     def wall_ms(self) -> Millis:
         """The wall clock, ms since 1970."""
-        return time.time_ns() // 1_000_000
+        return self.clock.wall_ms()
 
     def gap_s(self) -> float:
         """How long the link reactor may let replies gather, in seconds: not at all while a master is in trouble, or
@@ -208,14 +210,21 @@ class Bridge:
     # ------------------------------------------------------------ the one timer
 
     def _set_alarm(self) -> None:
-        due_s = self.engine.next_due_ms() / 1000
+        due_s = self._due_s()
         if due_s < self._alarm.deadline:
             self._alarm.deadline = due_s
+
+    def _due_s(self) -> float:
+        return self.clock.trio_time(self.engine.next_due_ms())
+
+    def reset_alarm(self) -> None:
+        """The clock was changed or stopped: ask it again when the next moment comes."""
+        self._alarm.deadline = self._due_s()
 
     async def beat(self) -> None:
         """Feed TimePassed whenever the engine wants it. Runs until cancelled; the only timer of the model."""
         while True:
-            self._alarm = trio.CancelScope(deadline=self.engine.next_due_ms() / 1000)
+            self._alarm = trio.CancelScope(deadline=self._due_s())
             with self._alarm:
                 await trio.sleep_forever()
             self.hear(TimePassed(self.wall_ms()))

@@ -2,11 +2,13 @@
 
 1. `House` holds what a session needs of the rest of the process; it owns nothing.
 2. `Clients` knows every session and counts for INFO.
-3. One timer calls `sweep`: idle clients, slow readers and the end of CLIENT PAUSE are found there.
+3. One timer calls `sweep`: idle clients, slow readers, the end of CLIENT PAUSE, and too much memory taken by all
+   clients together are found there.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -27,6 +29,8 @@ CACHED_REPLIES: Final = 4096
 CACHED_BATCHES: Final = 1024
 FIXED_BUFFER: Final = 16 * 1024
 GUEST_OVERFLOW: Final = 1024
+SWEEPS_PER_SECOND: Final = 10
+LEAST_VISITS: Final = 64
 
 
 class Directives(Protocol):
@@ -113,6 +117,15 @@ class Clients:
     denied_channel: int = 0
     cut_for_query: int = 0
     cut_for_output: int = 0
+    evicted: int = 0
+    memory_limit: int = 0
+    """Bytes that all clients together may take; 0 = no limit."""
+    places: int = 0
+    """How many may be connected: ``maxclients``, or fewer when descriptors are scarce."""
+    count_places: Callable[[], int] | None = None
+    """Asked once a second, for links need descriptors, too, and come first."""
+    _unvisited: list[Session] = Factory(list)
+    _visits: int = 0  # each time the timer rings
 
     def __iter__(self) -> Iterator[Session]:
         """All sessions, oldest first; safe to close some meanwhile."""
@@ -147,11 +160,43 @@ class Clients:
             session.end_pause()
 
     def sweep(self, now_ms: Millis) -> None:
-        """Close idle and slow clients, end a pause whose time has come. Call this a few times a second."""
+        """Close idle and slow clients, end a pause whose time has come.
+
+        To be called `SWEEPS_PER_SECOND` times a second: the pause is looked at each time, every client once a second,
+        for thousands of them are work, too.
+        """
         if self.paused_until_ms is not None and now_ms >= self.paused_until_ms:
             self.unpause()
-        for session in self:
+        if not self._unvisited:
+            self.evict()
+            if self.count_places is not None:
+                self.places = self.count_places()
+            self._unvisited = list(self.sessions.values())
+            self._visits = max(LEAST_VISITS, len(self._unvisited) // SWEEPS_PER_SECOND + 1)
+        for session in self._unvisited[: self._visits]:
             session.sweep(now_ms)
+        del self._unvisited[: self._visits]
+
+    def evict(self) -> None:
+        """Close those who take most until all together are within the limit."""
+        if not self.memory_limit:
+            return
+        total = sum(session.memory for session in self.sessions.values())
+        if total <= self.memory_limit:
+            return
+        for session in sorted(self, key=lambda one: one.memory, reverse=True):
+            self.evicted += 1
+            total -= session.memory
+            session.close(flush=False)
+            if total <= self.memory_limit:
+                return
+
+    def cut_patterns(self) -> None:
+        """Close who holds most patterns: every message is compared with all of them."""
+        heaviest = max(self.sessions.values(), key=lambda one: one.patterns, default=None)
+        if heaviest is not None:
+            self.evicted += 1
+            heaviest.close(flush=False)
 
     def close_all(self) -> None:
         """The port closes: everybody gets what is already written, and EOF."""
@@ -178,6 +223,10 @@ class House:
     """For ACL GENPASS; must be unpredictable in a daemon."""
     cpu_seconds: Callable[[], Mapping[str, float]] = dict
     """The fields of INFO's CPU section that are known."""
+    later: Callable[[Callable[[], None]], None] = field(default=lambda deed: deed())
+    """Goes on with something after all other clients had their turn (`Reactor.later`)."""
+    clock_s: Callable[[], float] = time.perf_counter
+    """For the share of time that one client gets."""
     commands: dict[bytes, Command] = field(default=COMMANDS)
     """The table after ``rename-command`` (`wire.commands.renamed`)."""
     clients: Clients = Factory(Clients)
@@ -189,6 +238,8 @@ class House:
     _replies_version: int = -1
 
     def __attrs_post_init__(self) -> None:
+        self.clients.places = self.directives.maxclients
+        self.clients.memory_limit = self.directives.client_query_buffer_limit
         self.output_limits = {name: limits for name, *limits in self.directives.client_output_buffer_limits}
 
     def replies(self, proto: int) -> dict[resp.Argv, bytes]:
@@ -210,7 +261,7 @@ class House:
 
     def refusal_of(self, transport: Transport) -> str | None:
         """Why a new connection is not served; None when it is."""
-        if len(self.clients) >= self.directives.maxclients:
+        if len(self.clients) >= self.clients.places:
             return "ERR max number of clients reached"
         if self.directives.protected_mode and self.rights.open and not _is_local(transport.remote):
             return (

@@ -1,7 +1,7 @@
 """Saves the configuration before words leave the house.
 
-One writer, in a worker thread: fsync may take milliseconds and must not stop the probes. What is wanted meanwhile is
-joined: the newest state wins. The model itself holds back whatever may not be heard before the save (engine.py).
+One writer, which must not stop the probes while the disk takes its time. What is wanted meanwhile is joined: the
+newest state wins. The model itself holds back whatever may not be heard before the save (engine.py).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ LAST_SAVE_S: Final = 3.0
 class Store(Protocol):
     """Where the configuration is kept."""
 
-    def save(self, snapshot: Snapshot) -> None:
-        """Write it durably; called in a worker thread.
+    async def save(self, snapshot: Snapshot) -> None:
+        """Write it durably, without blocking anybody else.
 
         Raises:
             OSError: with a text that says which step failed.
@@ -68,7 +68,7 @@ class Keeper:
     async def _save(self) -> None:
         version, snapshot = self._wanted, self._engine.snapshot()
         try:
-            await trio.to_thread.run_sync(self._store.save, snapshot)
+            await self._store.save(snapshot)
         except (OSError, RuntimeError) as error:  # RuntimeError: how Python before 3.13 tells a loop of symbolic links
             self._hear(ConfigSaveFailed(version, str(error)))
         else:

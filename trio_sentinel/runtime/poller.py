@@ -1,15 +1,20 @@
-"""Which descriptors are ready: epoll, or what the system has instead.
+"""Sockets of the system, and which of them are ready: epoll, or what the system has instead.
 
 A poll set is itself a descriptor that Trio can wait for, so one task can wait for thousands of sockets.
 """
 
 from __future__ import annotations
 
+import io
+import os
 import select
 import selectors
+import socket
 from typing import Any, Final, Protocol
 
 import trio
+
+from trio_sentinel.ports import Socket, Spare
 
 READ: Final = 1  # EPOLLIN
 WRITE: Final = 4  # EPOLLOUT
@@ -114,3 +119,24 @@ class SelectorPoller:
 def make_poller() -> Poller:
     """The best `Poller` of this system."""
     return EpollPoller() if hasattr(select, "epoll") else SelectorPoller()
+
+
+class SystemSockets:
+    """`ports.Sockets` of the system."""
+
+    def stream(self, family: int) -> Socket:
+        """See `Sockets`."""
+        sock = socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0))
+        sock.setblocking(False)
+        return sock
+
+    def pair(self) -> tuple[Socket, Socket]:
+        """See `Sockets`."""
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        far.setblocking(False)
+        return near, far
+
+    def spare(self) -> Spare:
+        """See `Sockets`."""
+        return io.FileIO(os.devnull)

@@ -1,11 +1,12 @@
 """One Trio task over one nested poll set: everything that is readable or writable gets its turn.
 
 1. `Reactor.run` owns every listener and connection that was given to it; leaving it closes them all.
-2. `Reactor.turn` is a plain function: it never waits, reads each connection at most once and accepts at most
-   `ACCEPTS_PER_TURN`, so nobody starves.
-3. A turn looks all ready descriptors up before it acts on any, and skips what was closed meanwhile: a descriptor
-   number that is closed and reused inside one batch never gets the event of its predecessor.
-4. What is deferred runs at the end of the turn, or soon when there is none.
+2. `Reactor.turn` is a plain function: it never waits, and reads each connection at most once and accepts at most
+   `ACCEPTS_PER_TURN` in a round, so nobody starves. After `TURN_S` the rest of the round waits for the next turn:
+   however much all clients ask at once, other tasks of the process come in between.
+3. A round looks all ready descriptors up before it acts on any, and skips what was closed meanwhile: a descriptor
+   number that is closed and reused inside one round never gets the event of its predecessor.
+4. What is deferred runs at the end of the turn, or soon when there is none. What is for later runs in the next round.
 
 Why not a task per connection: it costs three to six times as much per message.
 """
@@ -17,14 +18,16 @@ import errno
 import os
 import socket
 import ssl
+import time
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Protocol, TypeAlias
 
 import trio
 
-from trio_sentinel.ports import Handler, Transport
-from trio_sentinel.runtime.poller import READ, WRITE, Poller, make_poller
+from trio_sentinel.ports import Handler, Socket, Sockets, Spare, Transport
+from trio_sentinel.runtime.poller import READ, WRITE, Poller, SystemSockets, make_poller
 from trio_sentinel.runtime.transport import SocketTransport, TlsTransport, reason_of
 
 MakeHandler: TypeAlias = Callable[[Transport], Handler]
@@ -32,6 +35,7 @@ MakeHandler: TypeAlias = Callable[[Transport], Handler]
 EVENTS_PER_TURN: Final = 256
 ACCEPTS_PER_TURN: Final = 64
 DEFER_ROUNDS: Final = 16
+TURN_S: Final = 0.01
 GRACE_S: Final = 10.0
 """How long a TLS handshake, and the last bytes of a closed connection, may take."""
 RETRY_ACCEPT_S: Final = 1.0
@@ -56,10 +60,11 @@ class Listening:
     def __init__(
         self,
         reactor: Reactor,
-        sock: socket.socket,
+        sock: Socket,
         make_handler: MakeHandler,
         tls: ssl.SSLContext | None,
         on_trouble: Callable[[str], None] | None,
+        has_room: Callable[[], bool],
     ) -> None:
         self.sock = sock
         self.closed = False
@@ -68,7 +73,8 @@ class Listening:
         self._make_handler = make_handler
         self._tls = tls
         self._on_trouble = on_trouble
-        self._spare: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._has_room = has_room
+        self._spare: Spare | None = reactor.sockets.spare()
 
     def on_ready(self, events: int) -> None:
         """Clients are waiting. A closed or paused listener hears nothing."""
@@ -87,6 +93,9 @@ class Listening:
                 elif error.errno in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
                     raise  # ours: the listener itself is unusable
                 continue  # else the client gave up while it waited
+            if not self._has_room():
+                sock.close()
+                continue
             sock.setblocking(False)
             self._reactor.adopt(sock, remote, self._make_handler, self._tls)
         if trouble and self._on_trouble is not None:
@@ -98,12 +107,12 @@ class Listening:
         Simply returning would be a busy loop: the listener stays readable.
         """
         if self._spare is not None:
-            os.close(self._spare)
+            self._spare.close()
             self._spare = None
             with contextlib.suppress(OSError):
                 self.sock.accept()[0].close()
         try:
-            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            self._spare = self._reactor.sockets.spare()
         except OSError:
             self.paused = True
             self._reactor.interest(self, 0)
@@ -114,7 +123,7 @@ class Listening:
             return
         if self._spare is None:
             with contextlib.suppress(OSError):
-                self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+                self._spare = self._reactor.sockets.spare()
         self.paused = False
         self._reactor.interest(self, READ)
 
@@ -135,7 +144,7 @@ class Listening:
         self._reactor.forget(self)
         self.sock.close()
         if self._spare is not None:
-            os.close(self._spare)
+            self._spare.close()
 
 
 class Dialing:
@@ -152,7 +161,7 @@ class Dialing:
         self._make_handler = make_handler
         self._on_failed = on_failed
         self._tls = tls
-        self._sock: socket.socket | None = None
+        self._sock: Socket | None = None
         self._address: tuple[str, int] = ("", 0)
         self._tunnel: TlsTransport | None = None
         self.closed = False
@@ -167,12 +176,11 @@ class Dialing:
         self._address = address
         try:
             family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-            sock = socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0))
+            sock = self._reactor.sockets.stream(family)
         except OSError as error:
             self._fail_later(reason_of(error))
             return
         self._sock = sock
-        sock.setblocking(False)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if source_address:
@@ -244,6 +252,7 @@ class Dialing:
             self._sock = None
         if self._tunnel is not None:
             self._tunnel.close(flush=False)
+            self._tunnel = None
 
 
 def _numeric(address: tuple[str, int]) -> Any:
@@ -258,9 +267,7 @@ class Waker:
     """A pair of sockets: what is written at one end makes the poll set ready."""
 
     def __init__(self, reactor: Reactor) -> None:
-        self._near, self._far = socket.socketpair()
-        self._near.setblocking(False)
-        self._far.setblocking(False)
+        self._near, self._far = reactor.sockets.pair()
         self._rung = False
         self.closed = False
         self.fd = self._near.fileno()
@@ -285,40 +292,70 @@ class Waker:
         self._far.close()
 
 
+class Later:
+    """Work that waits for the next round as if it were a ready descriptor."""
+
+    closed = False
+
+    def __init__(self, deed: Callable[[], None]) -> None:
+        self._deed = deed
+
+    def on_ready(self, events: int) -> None:
+        """Do it."""
+        self._deed()
+
+    def abort(self) -> None:
+        """Nothing is open."""
+
+
 class Reactor:
     """See the head of the file. Make it, listen and dial on it, and `run` it in a nursery.
 
     `gap_s` tells how many seconds to sleep between turns, so that more work meets in each; None or 0 means not at all.
+    `poller` and `sockets` belong together; by default they are the system's.
     """
 
-    def __init__(self, *, poller: Poller | None = None, gap_s: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        poller: Poller | None = None,
+        sockets: Sockets | None = None,
+        gap_s: Callable[[], float] | None = None,
+    ) -> None:
         self._poller = make_poller() if poller is None else poller
+        self.sockets: Final[Sockets] = SystemSockets() if sockets is None else sockets
         self._gap_s = gap_s
         self._watched: dict[int, Any] = {}
         self._deferred: list[Callable[[], None]] = []
+        self._round: deque[tuple[Watched, int]] = deque()
+        self._next_round: list[tuple[Watched, int]] = []
         self._overdue: deque[tuple[float, Callable[[], None]]] = deque()
         self._in_turn = False
         self._closed = False
         self.bytes_received = 0
         self.bytes_sent = 0
+        self.connections = 0
+        """How many connections are open, those in a TLS handshake or on their last bytes included."""
         self._waker = Waker(self)
 
     # ------------------------------------------------------------ for its users
 
     def listen(
         self,
-        sock: socket.socket,
+        sock: Socket,
         make_handler: MakeHandler,
         tls: ssl.SSLContext | None = None,
         *,
         on_trouble: Callable[[str], None] | None = None,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> Listening:
         """Accept clients from `sock`, which is listening and now ours; `make_handler` is called for each when ready.
 
-        `on_trouble` is told why a client could not be accepted.
+        `on_trouble` is told why a client could not be accepted. While not `has_room`, who comes is sent away without
+        a word: those who are in a TLS handshake, or on their last bytes, have no handler that could count them.
         """
         sock.setblocking(False)
-        listening = Listening(self, sock, make_handler, tls, on_trouble)
+        listening = Listening(self, sock, make_handler, tls, on_trouble, has_room)
         self.interest(listening, READ)
         return listening
 
@@ -346,10 +383,11 @@ class Reactor:
         if not self._in_turn:
             self._waker.ring()
 
-    @property
-    def connections(self) -> int:
-        """How many connections are open, those in a TLS handshake or on their last bytes included."""
-        return sum(1 for watched in self._watched.values() if isinstance(watched, SocketTransport))
+    def later(self, deed: Callable[[], None]) -> None:
+        """Run `deed` in the next round: for work of which the rest shall wait until all others had their turn."""
+        self._next_round.append((Later(deed), 0))
+        if not self._in_turn:
+            self._waker.ring()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take turns until cancelled; then close everything."""
@@ -358,28 +396,18 @@ class Reactor:
             while True:
                 await self._wait()
                 self.turn()
-                if self._gap_s is not None and (gap := self._gap_s()) > 0:
+                if self._gap_s is not None and not self._round and (gap := self._gap_s()) > 0:
                     await trio.sleep(gap)
         finally:
             self.close_all()
 
     def turn(self) -> None:
-        """Serve whoever is ready, then do what was deferred."""
+        """Serve whoever is ready, but not for longer than `TURN_S`; then do what was deferred."""
         self._in_turn = True
         try:
-            watched = self._watched
-            batch = [(watched[fd], events) for fd, events in self._poller.ready(EVENTS_PER_TURN) if fd in watched]
-            listeners = []
-            for one, events in batch:
-                if one.closed:
-                    continue
-                if type(one) is Listening:
-                    listeners.append(one)
-                else:
-                    one.on_ready(events)
-            for listener in listeners:
-                if not listener.closed:
-                    listener.on_ready(READ)
+            if not self._round:
+                self._begin_round()
+            self._serve()
             if self._overdue:
                 self._call_overdue()
             self._run_deferred()
@@ -387,6 +415,32 @@ class Reactor:
             self._in_turn = False
         if self._deferred:
             self._waker.ring()
+
+    def _begin_round(self) -> None:
+        """Everybody who is ready, then the listeners, then what was left for later."""
+        watched = self._watched
+        listeners: list[tuple[Watched, int]] = []
+        for fd, events in self._poller.ready(EVENTS_PER_TURN):
+            one = watched.get(fd)
+            if type(one) is Listening:
+                listeners.append((one, READ))
+            elif one is not None:
+                self._round.append((one, events))
+        self._round.extend(listeners)
+        if self._next_round:
+            self._round.extend(self._next_round)
+            self._next_round.clear()
+
+    def _serve(self) -> None:
+        """The round, as far as the time reaches."""
+        end = time.perf_counter() + TURN_S
+        while self._round:
+            one, events = self._round.popleft()
+            if one.closed:
+                continue
+            one.on_ready(events)
+            if time.perf_counter() >= end:
+                return
 
     def close_all(self) -> None:
         """Close every listener, connection and attempt, without telling their handlers, and the poll set."""
@@ -397,6 +451,8 @@ class Reactor:
             watched.abort()
         self._watched.clear()
         self._deferred.clear()
+        self._round.clear()
+        self._next_round.clear()
         self._overdue.clear()
         self._poller.close()
 
@@ -404,7 +460,7 @@ class Reactor:
 
     def adopt(
         self,
-        sock: socket.socket,
+        sock: Socket,
         remote: Any,
         make_handler: MakeHandler,
         tls: ssl.SSLContext | None,
@@ -434,14 +490,22 @@ class Reactor:
         transport.start(tunnel)
         if not server_side:
             tunnel.begin()
-        self.limit(tunnel.overdue)
+        remembered = weakref.ref(tunnel)  # the grace is long, and a storm of broken handshakes would fill the memory
+
+        def overdue() -> None:
+            if (late := remembered()) is not None:
+                late.overdue()
+
+        self.limit(overdue)
         return tunnel
 
     def interest(self, watched: Any, interest: int) -> None:
         """Be told of `interest` on `watched.fd`."""
         fd = watched.fd
         known = fd in self._watched
-        self._watched[fd] = watched
+        if not known:
+            self._watched[fd] = watched
+            self.connections += type(watched) is SocketTransport
         self._poller.watch(fd, interest, known=known)
 
     def watch(self, connection: SocketTransport, interest: int) -> None:
@@ -451,8 +515,10 @@ class Reactor:
     def forget(self, watched: Any) -> None:
         """Stop watching. To be called before the descriptor is closed: a child process that has not yet replaced
         itself may still hold the socket, and the system would go on reporting it."""
-        if self._watched.pop(watched.fd, None) is not None and not self._closed:
-            self._poller.forget(watched.fd)
+        if self._watched.pop(watched.fd, None) is not None:
+            self.connections -= type(watched) is SocketTransport
+            if not self._closed:
+                self._poller.forget(watched.fd)
 
     def limit(self, overdue: Callable[[], None], after_s: float = GRACE_S) -> None:
         """Call `overdue` after `after_s` seconds; it decides whether that still matters."""
@@ -467,6 +533,9 @@ class Reactor:
     # ------------------------------------------------------------ inside
 
     async def _wait(self) -> None:
+        if self._round or self._next_round:
+            await trio.lowlevel.checkpoint()
+            return
         if not self._overdue:
             await self._poller.wait()
             return

@@ -21,15 +21,14 @@ from trio_sentinel.model.events import Event, MasterMonitored, MasterRemoved
 from trio_sentinel.model.values import Level
 from trio_sentinel.runtime.board import Board
 from trio_sentinel.runtime.bridge import Bridge
-from trio_sentinel.runtime.clients import Clients
+from trio_sentinel.runtime.clients import SWEEPS_PER_SECOND, Clients
 from trio_sentinel.runtime.errands import Errands
 from trio_sentinel.runtime.keeper import Keeper
 from trio_sentinel.runtime.reactor import Reactor
 from trio_sentinel.runtime.supervisor import Supervisor
 from trio_sentinel.runtime.switchboard import Switchboard
 
-SWEEP_S: Final = 0.1
-"""How often idle and slow clients are looked for."""
+SWEEP_S: Final = 1 / SWEEPS_PER_SECOND
 
 
 class Service:

@@ -6,6 +6,7 @@
 3. A message for this client that its own command causes comes behind the command's reply (commands.md 4.1).
 4. Whatever a client can make grow has a limit: unread replies and open slots stop the reading, subscribers
    that do not read are cut off.
+5. Nobody gets more than `SHARE_S` at a time, however much it sent at once; it goes on when all others had their turn.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from trio_sentinel.wire.resp import Argv
 
 PAUSE_READING_ABOVE: Final = 256 * 1024  # unsent bytes; drained to zero before reading goes on
 MAX_SLOTS: Final = 256
+SHARE_S: Final = 0.001
 MAX_BATCH: Final = 4096  # bytes of a chunk that is worth remembering
 MAX_BATCH_ARGUMENTS: Final = resp.MAX_GUEST_ARGUMENTS
 
@@ -49,6 +51,7 @@ class Stop(enum.Flag):
     SLOTS = enum.auto()  # too many replies wait for the disk
     NAME = enum.auto()  # a host name is being resolved, and later commands may build on the answer
     PAUSE = enum.auto()  # CLIENT PAUSE
+    TURN = enum.auto()  # it is the others' turn
 
 
 class Session:
@@ -147,6 +150,8 @@ class Session:
 
     def sweep(self, now_ms: Millis) -> None:
         """Close an idle client, or one above its soft limit for too long."""
+        if self.gone:
+            return
         timeout_s = self.house.directives.timeout
         if timeout_s and not self.subscriptions and now_ms - self.active_at_ms > timeout_s * 1000:
             if not self._stopped and not self.outbox.slots:
@@ -178,6 +183,16 @@ class Session:
     def subscriptions(self) -> int:
         """Channels and patterns of this client."""
         return self.house.board.held(self).total
+
+    @property
+    def patterns(self) -> int:
+        """Patterns of this client."""
+        return len(self.house.board.held(self).patterns)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that this client makes us keep."""
+        return self.reader.buffered + self.output_bytes + self.house.board.held(self).size
 
     @property
     def last_command(self) -> str | None:
@@ -292,6 +307,7 @@ class Session:
         self._busy = True
         batch: list[Argv] = []
         repeatable = chunk is not None
+        until_s = 0.0
         try:
             while not self._stopped and not self.closing and not self.gone:
                 argv = self._deferred or self.reader.next(self.user is None)
@@ -300,6 +316,12 @@ class Session:
                     break
                 repeatable = self._run(argv) and repeatable
                 batch.append(argv)
+                if not self.reader.idle:  # a request that came alone needs no clock
+                    now_s = self.house.clock_s()
+                    if not until_s:
+                        until_s = now_s + SHARE_S
+                    elif now_s >= until_s:
+                        self._stop(Stop.TURN)
         except ProtocolError as wrong:
             self._busy = False
             self._break_off(wrong)
@@ -309,6 +331,8 @@ class Session:
         if chunk is not None and repeatable and batch and self.reader.idle and not self._stopped:
             self.house.remember_batch(chunk, tuple(batch))
         self.flush()
+        if Stop.TURN in self._stopped:
+            self.house.later(self._next_turn)
         self._finish()
 
     def _break_off(self, wrong: ProtocolError) -> None:
@@ -476,9 +500,18 @@ class Session:
         self._stopped |= reason
 
     def _go_on(self, reason: Stop) -> None:
+        """`reason` is gone. Many may hear so at once, so the work itself waits for a turn of its own."""
         if self.gone or not self._stopped & reason:
             return
         self._stopped &= ~reason
+        if not self._stopped:
+            self._stopped = Stop.TURN
+            self.house.later(self._next_turn)
+
+    def _next_turn(self) -> None:
+        if self.gone:
+            return
+        self._stopped &= ~Stop.TURN
         if not self._stopped:
             self.transport.resume()
             self._work()

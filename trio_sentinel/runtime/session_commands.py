@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Run: TypeAlias = Callable[["Session", Argv], Reply]
 
+MAX_PATTERNS: Final = 16384  # different ones of all clients
+
 _NO_PASSWORD: Final = (
     "AUTH <password> called without any password configured for the default user. "
     "Are you sure your configuration is correct?"
@@ -142,6 +144,8 @@ def psubscribe(session: Session, argv: Argv) -> Reply:
     for name in argv[1:]:
         session.house.board.psubscribe(session, name)
         _confirm(session, "psubscribe", name)
+    if session.house.board.patterns > MAX_PATTERNS:
+        session.house.clients.cut_patterns()
     return NOTHING
 
 
@@ -251,6 +255,7 @@ def _facts(session: Session) -> dict[str, str | int]:
         "total_error_replies": clients.errors,
         "total_reads_processed": clients.reads,
         "total_writes_processed": clients.writes,
+        "evicted_clients": clients.evicted,
         "client_query_buffer_limit_disconnections": clients.cut_for_query,
         "client_output_buffer_limit_disconnections": clients.cut_for_output,
         "acl_access_denied_auth": clients.denied_auth,

@@ -18,7 +18,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeAlias
 
-from trio_sentinel.ports import Handler, Transport
+from trio_sentinel.ports import Handler, Socket, Transport
 from trio_sentinel.runtime.poller import READ, TROUBLE, WRITE
 
 CHUNK: Final = 16 * 1024
@@ -85,7 +85,7 @@ class SocketTransport:
         "paused",
     )
 
-    def __init__(self, sock: socket.socket, watcher: Watcher, remote: SocketName) -> None:
+    def __init__(self, sock: Socket, watcher: Watcher, remote: SocketName) -> None:
         self._sock = sock
         self._watcher = watcher
         self.family = sock.family

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 from trio_sentinel.sim.runs import run
-from trio_sentinel.sim.soak import soak
+from trio_sentinel.sim.soak import Perform, soak
 from trio_sentinel.sim.story import lines
 
 
@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m trio_sentinel.sim", description="Rehearse failures on virtual time."
     )
     whole.add_argument("--seed", type=int, help="tell the story of one seed")
+    whole.add_argument("--stage", choices=("fast", "full"), default="fast", help="full: with the real runtime")
     whole.add_argument("--brief", action="store_true", help="only the last line of it")
     deeds = whole.add_subparsers(dest="deed")
     many = deeds.add_parser("soak", help="run many seeds")
@@ -44,12 +45,20 @@ def main(arguments: list[str] | None = None) -> int:
         return _soak(options)
     seed = random.SystemRandom().randrange(10**9) if options.seed is None else options.seed
     began_s = time.monotonic()
-    report = run(seed)
+    report = _performer(options)(seed)
     for line in [report.line] if options.brief else lines(report):
         print(line)
     real_s = time.monotonic() - began_s
     print(f"{report.virtual_ms / 1000 / real_s:.0f} virtual seconds a second", file=sys.stderr)
     return int(report.broken is not None)
+
+
+def _performer(options: argparse.Namespace) -> Perform:
+    if options.stage == "fast":
+        return run
+    from trio_sentinel.sim.stage import run_full  # brings Trio with it
+
+    return run_full
 
 
 def _soak(options: argparse.Namespace) -> int:
@@ -61,7 +70,7 @@ def _soak(options: argparse.Namespace) -> int:
         seconds = 60.0 if seconds is None else seconds
     else:
         seeds = iter(range(*options.seeds))
-    total = soak(seeds, jobs=options.jobs, seconds=seconds)
+    total = soak(seeds, perform=_performer(options), jobs=options.jobs, seconds=seconds)
     for name, count in sorted(total.seen.items()):
         print(f"{count:>8}  {name}")
     missing = total.never_seen()

@@ -10,6 +10,7 @@ Rules of this file:
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -64,6 +65,8 @@ class Leader:
     manner: Manner
     votes: int
     at_ms: int
+    honest: bool = True
+    """False for a stock leader that counted votes of another epoch (core.md Q1)."""
 
 
 @define(eq=False)
@@ -108,6 +111,10 @@ class Checker:
         self.configurations: dict[MasterEpoch, tuple[Address, str]] = {}
         self.contested: set[MasterEpoch] = set()
         """Epochs with more than one leader, lawfully: forced, or elected by voters that did not know each other."""
+        self.spoilt: set[str] = set()
+        """Masters of which a stock member contested an epoch: they may never agree again."""
+        self.repeated: Counter[MasterEpoch] = Counter()
+        """How many votes stock members gave a second time."""
         self.doubles: set[RunId] = set()
         """Identities that two processes had at once, by an operator's copy of a file: they promise nothing."""
 
@@ -142,9 +149,8 @@ class Checker:
     def events(self, sentinel: SimSentinel, events: tuple[e.Event, ...]) -> None:
         """The events of one turn, in order."""
         shadow = self.shadows[sentinel]
-        told = self.hash
         for event in events:
-            told.update(f"{self.cluster.world.now_ms} {sentinel.name} {event}\n".encode())
+            self.tell(sentinel, event)
             rule = EVENT_RULES.get(type(event))
             if rule is not None:
                 rule(self, sentinel, shadow, event)
@@ -155,6 +161,10 @@ class Checker:
         shadow.events += len(events)
         if shadow.events - shadow.compared >= COMPARE_EVERY:
             self._compare(sentinel, shadow)
+
+    def tell(self, sentinel: SimSentinel, event: e.Event) -> None:
+        """One more event of the run's hash."""
+        self.hash.update(f"{self.cluster.world.now_ms} {sentinel.name} {event}\n".encode())
 
     def _past(self, shadow: Shadow) -> Past:
         past = self.pasts.get(shadow.my_id)
@@ -208,22 +218,34 @@ class Checker:
             needed = max(master.voters // 2 + 1, master.settings.quorum)
             require(event.votes >= needed, 9, f"{sentinel.name} leads with {event.votes} of {needed} votes")
             cast = self.ballots.get((name, epoch), {})
-            real = sum(1 for candidate in cast.values() if candidate == shadow.my_id)
+            real = sum(1 for candidate in cast.values() if candidate == shadow.my_id) + self.repeated[name, epoch]
             honest = event.votes <= real or bool(self.doubles)
             require(honest, 7, f"{sentinel.name} counts {event.votes} votes in epoch {epoch}, {real} were given")
-        leader = Leader(shadow.my_id, manner, event.votes, self.cluster.world.now_ms)
-        others = [old for old in self.leaders.get((name, epoch), []) if old.run_id != shadow.my_id]
-        for other in others:
-            self._two_leaders(name, epoch, leader, other)
-        self.leaders.setdefault((name, epoch), []).append(leader)
+        self.add_leader((name, epoch), Leader(shadow.my_id, manner, event.votes, self.cluster.world.now_ms))
         self.cluster.leader_elected(sentinel, master, manner)
+
+    def spoil(self, name: str, epoch: Epoch, how: str) -> None:
+        """A stock member contests an epoch."""
+        self.contested.add((name, epoch))
+        self.spoilt.add(name)
+        self.cluster.seen[how] += 1
+
+    def add_leader(self, key: MasterEpoch, leader: Leader) -> None:
+        """Property 8, with what is known of the leaders of an epoch."""
+        for other in self.leaders.get(key, []):
+            if other.run_id != leader.run_id:
+                self._two_leaders(*key, leader, other)
+        self.leaders.setdefault(key, []).append(leader)
 
     def _two_leaders(self, name: str, epoch: Epoch, one: Leader, other: Leader) -> None:
         self.contested.add((name, epoch))
         if Manner.FORCED in (one.manner, other.manner):
             self.cluster.seen["a forced leader beside another in one epoch"] += 1
             return
-        voters = len(self.cluster.identities)
+        if not (one.honest and other.honest):
+            self.cluster.seen["two leaders in one epoch, one of them stock (Q1)"] += 1
+            return
+        voters = len(self.cluster.identities) + self.repeated[name, epoch]
         lawful = one.votes + other.votes <= voters or bool(self.doubles)
         require(lawful, 8, f"two leaders of {name} in epoch {epoch}: {one.votes} and {other.votes} of {voters} votes")
         self.cluster.seen["two leaders whose voters did not know each other"] += 1
@@ -323,8 +345,11 @@ class Checker:
         """Property 21: an own switch follows an own promotion; a foreign one needs a higher epoch."""
         master = _master(shadow, event)
         if event.by is None:
-            done = master.failover is not None and isinstance(master.failover.phase, UpdatingConfig)
+            running = master.failover
+            done = running is not None and isinstance(running.phase, ReconfiguringReplicas | UpdatingConfig)
             require(done, 21, f"{sentinel.name} switches without a failover of its own")
+            own = running is not None and (event.new, event.config_epoch) == (running.promoted, running.epoch)
+            require(own, 21, f"{sentinel.name} switches to another address or epoch than it promoted")
         else:
             require(event.config_epoch > master.config_epoch, 21, f"{sentinel.name} switches to an old configuration")
         if shadow.state.tilt_since_ms is not None:
@@ -432,6 +457,10 @@ class Checker:
         moved = epoch == before_epoch and before != address
         require(not moved, 21, f"{sentinel.name} tells two addresses of {name} in epoch {epoch}: {before}, {address}")
         past.said[name] = epoch, address
+        self.one_address(sentinel, name, epoch, address)
+
+    def one_address(self, sentinel: SimSentinel, name: str, epoch: Epoch, address: Address) -> None:
+        """Property 22, as told in a hello."""
         if epoch > 0 and (name, epoch) not in self.contested and not self.doubles:
             first, who = self.configurations.setdefault((name, epoch), (address, sentinel.name))
             require(

@@ -17,6 +17,9 @@ from trio_sentinel.sim.checkers import Checker
 from trio_sentinel.sim.network import Network
 from trio_sentinel.sim.process import SimSentinel
 from trio_sentinel.sim.redis import CRON_MS, FakeServer, Write
+from trio_sentinel.sim.stock import StockSentinel
+from trio_sentinel.sim.stock_checks import StockChecker
+from trio_sentinel.sim.stock_state import Defects, Flavour
 from trio_sentinel.sim.world import World
 
 __all__ = ["Cluster", "FakeServer", "SimSentinel", "Told", "Writer", "simple_cluster"]
@@ -79,11 +82,16 @@ class Writer:
 
 
 class Cluster:
-    """The world's inhabitants."""
+    """The world's inhabitants. The full stage makes them of other classes."""
+
+    network_class: type[Network] = Network
+    server_class: type[FakeServer] = FakeServer
+    sentinel_class: type[SimSentinel] = SimSentinel
+    writer_class: type[Writer] = Writer
 
     def __init__(self, world: World, latency_ms: tuple[int, int] = (0, 2)) -> None:
         self.world = world
-        self.network = Network(world, latency_ms)
+        self.network = self.network_class(world, latency_ms)
         self.servers: dict[Address, FakeServer] = {}
         self.homes: dict[Address, str] = {}
         """Which master name a server was made for."""
@@ -95,10 +103,13 @@ class Cluster:
         """Interesting states that were reached."""
         self.notes: list[tuple[int, str]] = []
         """What was done to the world."""
+        self.faults: list[int] = []
+        """Numbers of the faults that happened."""
         self.identities: set[RunId] = set()
         """Every id a sentinel ever had."""
         self.writers: dict[str, Writer] = {}
         self.checker = Checker(self)
+        self.stock_checker = StockChecker(self.checker)
         self.peaceful = False
         self.false_failovers = 0
         self.restart_delay_ms: tuple[int, int] = (10, 3000)
@@ -116,7 +127,7 @@ class Cluster:
     ) -> FakeServer:
         """A new data server at `host`:6379, running."""
         address = Address(host, SERVER_PORT)
-        server = FakeServer(
+        server = self.server_class(
             world=self.world,
             network=self.network,
             address=address,
@@ -142,8 +153,16 @@ class Cluster:
         """40 hexadecimal characters."""
         return f"{self.world.random.getrandbits(160):040x}"
 
-    def add_sentinel(self, host: str, masters: dict[str, Address], settings: MasterSettings) -> SimSentinel:
-        """A new sentinel at `host`:26379, started."""
+    def add_sentinel(
+        self,
+        host: str,
+        masters: dict[str, Address],
+        settings: MasterSettings,
+        *,
+        stock: Flavour | None = None,
+        defects: Defects | None = None,
+    ) -> SimSentinel:
+        """A new sentinel at `host`:26379, started; with `stock` one of that kind, by default with all its defects."""
         snapshot = Snapshot(
             my_id=RunId(self.new_id()),
             current_epoch=0,
@@ -155,7 +174,11 @@ class Cluster:
         assert snapshot.my_id is not None
         self.identities.add(snapshot.my_id)
         self.settings |= dict.fromkeys(masters, settings)
-        sentinel = SimSentinel(self, host, Address(host, SENTINEL_PORT), snapshot)
+        address = Address(host, SENTINEL_PORT)
+        if stock is None:
+            sentinel = self.sentinel_class(self, host, address, snapshot)
+        else:
+            sentinel = StockSentinel(self, host, address, snapshot, stock, defects)
         self.sentinels[host] = sentinel
         self.network.processes[sentinel.address] = sentinel
         sentinel.start()
@@ -163,7 +186,7 @@ class Cluster:
 
     def add_writer(self, name: str, period_ms: int, host: str) -> Writer:
         """A client of `name` that starts now."""
-        writer = Writer(self, name, period_ms, [], last_ok_at_ms=self.world.now_ms, host=host)
+        writer = self.writer_class(self, name, period_ms, [], last_ok_at_ms=self.world.now_ms, host=host)
         self.writers[name] = writer
         self.world.after(period_ms, writer.run)
         return writer
@@ -181,7 +204,7 @@ class Cluster:
             self.told.append(Told(now_ms, sentinel.name, event))
             if type(event) is TiltEntered:
                 self.seen["TILT"] += 1
-        self.checker.events(sentinel, events)
+        sentinel.checker.events(sentinel, events)
 
     def leader_elected(self, sentinel: SimSentinel, master: Master, manner: Manner) -> None:
         """Was it for nothing?"""
@@ -217,6 +240,11 @@ class Cluster:
         """Start again after a crash."""
         server.restart(self.new_id())
 
+    @property
+    def excused(self) -> bool:
+        """Whether liveness is not promised: stock alone, or after stock spoilt an epoch (``stock_checks.py``)."""
+        return bool(self.checker.spoilt) or all(isinstance(s, StockSentinel) for s in self.sentinels.values())
+
     def switches(self) -> int:
         """How often a leader ended a failover."""
         return sum(1 for told in self.told if type(told.event) is MasterSwitched and told.event.by is None)
@@ -233,13 +261,23 @@ class Cluster:
 Deed = Callable[[Cluster], None]
 
 
-def simple_cluster(seed: int, *, sentinels: int = 3, replicas: int = 2, quorum: int = 2, **lengths: int) -> Cluster:
-    """One master `mymaster` with its replicas, watched by some sentinels; nothing wrong yet."""
+def simple_cluster(
+    seed: int,
+    *,
+    sentinels: int = 3,
+    replicas: int = 2,
+    quorum: int = 2,
+    stock: Flavour | None = None,
+    defects: Defects | None = None,
+    **lengths: int,
+) -> Cluster:
+    """One master `mymaster` with its replicas, watched by some sentinels, ours or stock; nothing wrong yet."""
     cluster = Cluster(World(seed))
     master = cluster.add_server("10.0.0.1")
     for n in range(replicas):
         cluster.add_server(f"10.0.0.{n + 2}", master.address)
     settings = MasterSettings(quorum=quorum, **lengths)  # type: ignore[arg-type]
     for n in range(sentinels):
-        cluster.add_sentinel(f"10.0.1.{n + 1}", {"mymaster": master.address}, settings)
+        masters = {"mymaster": master.address}
+        cluster.add_sentinel(f"10.0.1.{n + 1}", masters, settings, stock=stock, defects=defects)
     return cluster

@@ -28,10 +28,12 @@ class Harm:
         self.cluster = cluster
         self.world = cluster.world
         self.options = options
-        self.dice: random.Random = cluster.world.random
+        self.dice = random.Random(f"{options.seed} fault")
         self.end_ms = cluster.world.now_ms + options.harm_ms
         self.names = [name for name, _ in options.weights]
         self.shares = [share for _, share in options.weights]
+
+        self.count = 0
 
     def begin(self) -> None:
         """Plan the first fault."""
@@ -41,14 +43,20 @@ class Harm:
         return 1 + int(self.dice.expovariate(1 / self.options.pause_ms))
 
     def _strike(self) -> None:
+        """One fault. Each has dice of its own, so that leaving one out changes none of the others' plans."""
         if self.world.now_ms >= self.end_ms:
+            return
+        self.count += 1
+        self.dice = random.Random(f"{self.options.seed} fault {self.count}")
+        self.world.after(self._pause_ms(), self._strike)
+        if self.count in self.options.spared:
             return
         name = self.dice.choices(self.names, self.shares)[0]
         told = DEEDS[name](self)
         if told:
-            self.cluster.note(f"{name}: {told}")
+            self.cluster.faults.append(self.count)
+            self.cluster.note(f"{self.count}. {name}: {told}")
             self.cluster.seen[f"fault {name}"] += 1
-        self.world.after(self._pause_ms(), self._strike)
 
     def _length_ms(self) -> int:
         """How long something lasts: around the lengths that matter here."""

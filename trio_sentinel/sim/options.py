@@ -5,9 +5,11 @@ Runs in which everything goes wrong a little all look alike; runs in which one t
 
 from __future__ import annotations
 
+import json
 import random
+from typing import Any
 
-from attrs import frozen
+from attrs import fields, frozen
 
 FAULTS: tuple[str, ...] = (
     "kill server",
@@ -40,6 +42,10 @@ FAULTS: tuple[str, ...] = (
     "operator remove",
     "operator crash points",
 )
+OURS = "ours"
+MEMBERS: tuple[str, ...] = (OURS, "redis 7", "valkey 9")
+MIXED_SHARE = 0.25
+"""How many of the runs have stock sentinels in their quorum."""
 RARE: frozenset[str] = frozenset(
     {"copied file", "new identity", "operator reset", "operator remove", "operator set", "server loses data"}
 )
@@ -72,6 +78,37 @@ class Options:
     """Mean time between two faults."""
     harm_ms: int = 60_000
     write_ms: int = 250
+    spared: tuple[int, ...] = ()
+    """Numbers of faults that do not happen: how a finding is made shorter."""
+    members: tuple[str, ...] = ()
+    """What kind each sentinel is of: `ours`, `redis 7` or `valkey 9`; those that are not named are ours."""
+
+    @property
+    def mixed(self) -> bool:
+        """Whether a stock sentinel is among them."""
+        return any(member != OURS for member in self.members)
+
+    @property
+    def text(self) -> str:
+        """All that is not as by default, in one line; ``parse`` reads it."""
+        plain = Options(seed=self.seed)
+        chosen = {field.name: getattr(self, field.name) for field in fields(Options)}
+        told = {name: value for name, value in chosen.items() if name == "seed" or value != getattr(plain, name)}
+        return json.dumps(told, separators=(",", ":"))
+
+
+def parse(text: str) -> Options:
+    """Options that were told as ``Options.text``. Raises ValueError."""
+    try:
+        told = json.loads(text)
+        known = {field.name: field for field in fields(Options)}
+        return Options(**{known[name].name: _frozen(value) for name, value in told.items()})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no options of a run: {error}") from error
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
 
 
 def draw(seed: int) -> Options:
@@ -99,7 +136,17 @@ def draw(seed: int) -> Options:
         weights=_weights(dice),
         pause_ms=dice.choice((700, 2000, 2000, 5000, 10_000)),
         harm_ms=dice.choice((20_000, 40_000, 40_000, 80_000)),
+        members=_members(seed, sentinels),
     )
+
+
+def _members(seed: int, sentinels: int) -> tuple[str, ...]:
+    """Who sits in the quorum: in most runs only ours, in some a mixture, and now and then only stock."""
+    dice = random.Random(f"members {seed}")
+    if dice.random() >= MIXED_SHARE:
+        return ()
+    kinds = dice.choice((MEMBERS, MEMBERS, (OURS, "redis 7"), (OURS, "valkey 9"), MEMBERS[1:]))
+    return tuple(dice.choice(kinds) for _ in range(sentinels))
 
 
 def _weights(dice: random.Random) -> tuple[tuple[str, int], ...]:

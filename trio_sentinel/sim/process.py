@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 from attrs import define
@@ -11,8 +11,10 @@ from attrs import define
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.engine import NOTHING, Engine, Outcome
-from trio_sentinel.model.events import LeaderElected, PromotionSeen
+from trio_sentinel.model.events import Event, LeaderElected, PromotionSeen
+from trio_sentinel.model.observations import Observations
 from trio_sentinel.model.snapshot import Snapshot
+from trio_sentinel.model.state import SentinelState
 from trio_sentinel.model.values import Address, Channel, LinkId, PeerLink, RunId
 from trio_sentinel.sim.network import Fate, Wire
 from trio_sentinel.sim.redis import Published
@@ -55,6 +57,44 @@ def _taken(said: fx.SayHello) -> tuple[i.HelloHeard, i.HelloAccepted]:
     return i.HelloHeard(said.hello), i.HelloAccepted(said.link, said.hello.master, True)
 
 
+class Judge(Protocol):
+    """What watches over a process: the properties that its kind promises."""
+
+    def started(self, sentinel: Any) -> None:
+        """A process begins from its file."""
+
+    def ended(self, sentinel: Any) -> None:
+        """A process dies, or the run is over."""
+
+    def events(self, sentinel: Any, events: tuple[Event, ...]) -> None:
+        """The events of one turn."""
+
+    def effect(self, sentinel: Any, effect: fx.Effect) -> None:
+        """One effect, just before it is carried out."""
+
+    def opinion_sent(self, sentinel: Any, asked: fx.AskPeer, answer: fx.AnswerOpinion, *, in_tilt: bool) -> None:
+        """An answer to a question of a peer."""
+
+
+class Mind(Protocol):
+    """What decides for a process: our engine, or the model of a stock sentinel."""
+
+    state: SentinelState
+    senses: Observations
+
+    def start(self, snapshot: Snapshot, now_ms: int, *, own_port: int = 0) -> Outcome:
+        """Begin from the file."""
+
+    def feed(self, heard: i.Input, now_ms: int) -> Outcome:
+        """Take one input in."""
+
+    def next_due_ms(self) -> int:
+        """When time must be fed at the latest."""
+
+    def snapshot(self) -> Snapshot:
+        """What the file should say now."""
+
+
 class SimSentinel:
     """One sentinel process: an engine, its disk, its connections."""
 
@@ -63,6 +103,7 @@ class SimSentinel:
         self.world = cluster.world
         self.network = cluster.network
         self.name = name
+        self.kind = "ours"
         self.address = address
         self.disk = snapshot
         self.own_id = snapshot.my_id
@@ -86,7 +127,9 @@ class SimSentinel:
         self.answers: dict[int, Callable[[Any], None]] = {}
         self.requests = 0
         self.stalled: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
-        self.engine: Engine
+        self.engine: Mind
+        self.deeds = EFFECTS
+        self.checker: Judge = cluster.checker
         self.beat_at_ms = 0
         self.pongs: dict[LinkId, int] = {}
         """When (on its own clock) an acceptable PONG was last heard, by link; for the checkers."""
@@ -121,16 +164,19 @@ class SimSentinel:
         self.links, self.commands, self.answers, self.stalled, self.pongs, self.voices = {}, {}, {}, [], {}, {}
         self._saving, self._to_save, self._lazy_until_ms = False, None, None
         self._started_at_ms = self.world.now_ms
-        self.engine = Engine(WorldDice(self.world.random), self.clock_ms())
-        self.cluster.checker.started(self)
+        self.engine = self._new_mind()
+        self.checker.started(self)
         self._carry_out(self.engine.start(self.disk, self.clock_ms(), own_port=self.address.port))
         self._plan_beat()
+
+    def _new_mind(self) -> Mind:
+        return Engine(WorldDice(self.world.random), self.clock_ms())
 
     def crash(self, *, with_host: bool = False) -> None:
         """Everything that is not on disk is gone."""
         if not self.up:
             return
-        self.cluster.checker.ended(self)
+        self.checker.ended(self)
         self.up, self.frozen, self.trap = False, False, None
         self.host_up = not with_host
         self.life += 1
@@ -184,7 +230,7 @@ class SimSentinel:
             return
         kind, now_ms = type(heard), self.clock_ms() if self.clock_ppm else self.world.now_ms
         if kind is i.PingAnswered or kind is i.OpinionHeard:
-            self._note(heard, now_ms)
+            self.note_heard(heard)
         life = self.life
         outcome = self.engine.feed(heard, now_ms)
         if outcome is NOTHING:
@@ -193,15 +239,14 @@ class SimSentinel:
         if life == self.life and self._world_ms(self.engine.next_due_ms()) < self.beat_at_ms:
             self._plan_beat()
 
-    def _note(self, heard: i.Input, now_ms: int) -> None:
-        """Remember what the checkers ask for."""
-        if isinstance(heard, i.PingAnswered):
-            if heard.text.startswith(("PONG", "LOADING", "MASTERDOWN")):
-                self.pongs[heard.link] = now_ms
-        elif isinstance(heard, i.OpinionHeard) and heard.down is not None:
+    def note_heard(self, heard: i.Input) -> None:
+        """Remember, for the checkers, what was heard and when."""
+        if type(heard) is i.PingAnswered and heard.text.startswith(("PONG", "LOADING", "MASTERDOWN")):
+            self.pongs[heard.link] = self.clock_ms()
+        elif type(heard) is i.OpinionHeard and heard.down is not None:
             voices = self.voices.setdefault((heard.master, heard.address), {})
             if heard.down:
-                voices[heard.peer.run_id] = now_ms
+                voices[heard.peer.run_id] = self.clock_ms()
             else:
                 voices.pop(heard.peer.run_id, None)
 
@@ -210,6 +255,10 @@ class SimSentinel:
         self.requests += 1
         self.answers[self.requests] = on_answer
         self.feed(make(self.requests))
+
+    def cut_off_ms(self, master: str, address: Address) -> int:
+        """For how long a replica has been without its master, as its last INFO told."""
+        return self.engine.senses.servers[master, address].master_link_down_ms
 
     def _plan_beat(self) -> None:
         self.beat_at_ms = max(self._world_ms(self.engine.next_due_ms()), self.world.now_ms + 1)
@@ -270,7 +319,7 @@ class SimSentinel:
 
         def answered(answer: fx.AnswerOpinion) -> None:
             assert isinstance(wire.link, PeerLink)
-            self.cluster.checker.opinion_sent(self, item, answer, in_tilt=in_tilt)
+            self.checker.opinion_sent(self, item, answer, in_tilt=in_tilt)
             slot.append(
                 i.OpinionHeard(
                     wire.link, item.master, item.address, item.epoch, answer.down, answer.leader, answer.leader_epoch
@@ -300,8 +349,8 @@ class SimSentinel:
             kind = type(effect)
             if self.trap is not None and self._reach(f"before {kind.__name__}"):
                 return
-            self.cluster.checker.effect(self, effect)
-            EFFECTS[kind](self, effect)
+            self.checker.effect(self, effect)
+            self.deeds[kind](self, effect)
             if life != self.life:
                 return
             if self.trap is not None and self._reach(f"after {kind.__name__}"):

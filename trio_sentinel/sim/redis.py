@@ -21,6 +21,8 @@ SYNC_MS = (3, 40)
 """How long a replica takes from SLAVEOF to a link that is up."""
 CRON_MS = 1000
 HANDOVER_STEP_MS = 5
+MAX_LAG_MS = 10_000
+"""``min-replicas-max-lag``, by default."""
 
 
 class Mood(enum.Enum):
@@ -86,6 +88,8 @@ class FakeServer:
     repl_timeout_ms: int = 10_000
     info_lag_ms: int = 0
     paused_until_ms: int = 0
+    min_replicas: int = 0
+    """``min-replicas-to-write``: without so many replicas that were heard of lately, no write is taken."""
     handing_over: bool = False
     handover_until_ms: int = 0
     touched_at_ms: int = 0
@@ -238,7 +242,7 @@ class FakeServer:
 
     def write(self) -> Write | None:
         """A client writes; None when it is not possible. Replicas get it now or with the next write."""
-        if not self.writable:
+        if not self.writable or (self.min_replicas and self._good_replicas() < self.min_replicas):
             return None
         self.offset += 1
         for replica in self.replicas():
@@ -247,6 +251,11 @@ class FakeServer:
                     late = int(self.world.random.random() * 2)
                     replica.offset = max(replica.offset, self.offset - late)
         return Write(self.world.now_ms, self.branch, self.offset)
+
+    def _good_replicas(self) -> int:
+        """Replicas that were heard of within ``min-replicas-max-lag``."""
+        fresh_ms = self.world.now_ms - MAX_LAG_MS
+        return sum(1 for other in self.replicas() if other.link_up and other.master_seen_at_ms >= fresh_ms)
 
     def has(self, write: Write) -> bool:
         """Whether this server has the data of `write`."""

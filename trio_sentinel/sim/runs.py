@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Generator, Iterator
+from typing import Final
 
 from attrs import Factory, define
 
@@ -14,7 +16,8 @@ from trio_sentinel.model.values import Address
 from trio_sentinel.sim.checkers import Broken, require
 from trio_sentinel.sim.cluster import Cluster, SimSentinel, Told
 from trio_sentinel.sim.harm import Harm, make_peace
-from trio_sentinel.sim.options import Options, draw
+from trio_sentinel.sim.options import OURS, Options, draw
+from trio_sentinel.sim.stock_state import Flavour
 from trio_sentinel.sim.world import World
 
 WARM_UP_MS = 3000
@@ -50,6 +53,18 @@ class Report:
     failovers: int = 0
     told: list[Told] = Factory(list)
     notes: list[tuple[int, str]] = Factory(list)
+    moves: list[tuple[int, Address, Address | None]] = Factory(list)
+    """When which server began to follow whom, or nobody."""
+    faults: list[int] = Factory(list)
+    """Numbers of the faults that happened."""
+
+    @property
+    def number(self) -> str | None:
+        """Which property is broken: its number, or the kind of the error."""
+        if self.broken is None:
+            return None
+        head = self.broken.partition(":")[0]
+        return head.removeprefix("property ")
 
     @property
     def line(self) -> str:
@@ -66,6 +81,12 @@ class Report:
 def build(options: Options) -> Cluster:
     """The deployment of `options`, running, nothing wrong yet."""
     cluster = Cluster(World(options.seed), options.latency_ms)
+    populate(cluster, options)
+    return cluster
+
+
+def populate(cluster: Cluster, options: Options) -> None:
+    """Bring the deployment of `options` to life."""
     masters: dict[str, Address] = {}
     for n in range(options.masters):
         name = "mymaster" if n == 0 else f"master{n + 1}"
@@ -80,7 +101,9 @@ def build(options: Options) -> Cluster:
         parallel_syncs=options.parallel_syncs,
     )
     for n in range(options.sentinels):
-        sentinel = cluster.add_sentinel(f"10.9.1.{n + 1}", masters, settings)
+        kind = options.members[n] if n < len(options.members) else OURS
+        stock = None if kind == OURS else Flavour(kind)
+        sentinel = cluster.add_sentinel(f"10.9.1.{n + 1}", masters, settings, stock=stock)
         sentinel.save_ms = options.save_ms
         sentinel.clock_ppm = options.clock_ppm[n] if n < len(options.clock_ppm) else 0
     for server in cluster.servers.values():
@@ -88,7 +111,6 @@ def build(options: Options) -> Cluster:
     if options.write_ms:
         for n, name in enumerate(masters):
             cluster.add_writer(name, options.write_ms, f"10.9.9.{n + 1}")
-    return cluster
 
 
 def peace_bound_ms(options: Options) -> int:
@@ -111,25 +133,45 @@ def run_options(options: Options) -> Report:
     report = Report(options=options)
     cluster = build(options)
     try:
-        cluster.world.run_for(WARM_UP_MS)
-        Harm(cluster, options).begin()
-        cluster.world.run_for(options.harm_ms)
-        make_peace(cluster, options)
-        report.rest_ms = _await_rest(cluster, options)
-        for sentinel in cluster.each_up():
-            require_no_lost_answers(sentinel)
-        if report.rest_ms is not None:
-            report.exam_ms = _exam(cluster, options)
-        for sentinel in cluster.each_up():
-            cluster.checker.ended(sentinel)
-    except (Broken, InvariantViolation, AssertionError, KeyError) as error:
-        report.broken = f"{type(error).__name__}: {error}" if not isinstance(error, Broken) else str(error)
-        cluster.note(report.broken)
-    _fill(report, cluster)
+        for length_ms in play(cluster, options, report):
+            cluster.world.run_for(length_ms)
+    except FINDINGS as error:
+        found(error, report, cluster)
+    fill(report, cluster)
     return report
 
 
-def _await_rest(cluster: Cluster, options: Options) -> int | None:
+FINDINGS: Final = (Broken, InvariantViolation, AssertionError, KeyError)
+"""What a run is searched for."""
+
+
+def found(error: BaseException, report: Report, cluster: Cluster) -> None:
+    """Write a finding down."""
+    report.broken = f"{type(error).__name__}: {error}" if not isinstance(error, Broken) else str(error)
+    cluster.note(report.broken)
+
+
+def play(
+    cluster: Cluster, options: Options, report: Report, *, settle_ms: int = 0, calm_ms: int = CALM_MS
+) -> Iterator[int]:
+    """The phases of a run. Yields how much time, in ms, whoever drives the world lets pass before it goes on; an
+    operator's words take `settle_ms` to be carried out, and rest must last `calm_ms`. Raises one of FINDINGS."""
+    yield WARM_UP_MS
+    Harm(cluster, options).begin()
+    yield options.harm_ms
+    make_peace(cluster, options)
+    if settle_ms:
+        yield settle_ms
+    report.rest_ms = yield from _await_rest(cluster, options, calm_ms)
+    for sentinel in cluster.each_up():
+        require_no_lost_answers(sentinel)
+    if report.rest_ms is not None:
+        report.exam_ms = yield from _exam(cluster, options)
+    for sentinel in cluster.each_up():
+        sentinel.checker.ended(sentinel)
+
+
+def _await_rest(cluster: Cluster, options: Options, calm_ms: int) -> Generator[int, None, int | None]:
     """Wait until nothing is wrong any more, and a while longer; None for a dead end."""
     began_ms = cluster.world.now_ms
     limit_ms = began_ms + peace_bound_ms(options)
@@ -138,7 +180,7 @@ def _await_rest(cluster: Cluster, options: Options) -> int | None:
         if wrong is None:
             rest_ms = cluster.world.now_ms - began_ms
             told = len(cluster.told)
-            cluster.world.run_for(CALM_MS)
+            yield calm_ms
             wrong = what_is_wrong(cluster)
             restless = [t for t in cluster.told[told:] if isinstance(t.event, e.FailoverStarted | e.MasterSwitched)]
             if wrong is None and not restless:
@@ -147,8 +189,14 @@ def _await_rest(cluster: Cluster, options: Options) -> int | None:
             if wrong is not None and any(is_dead_end(cluster, name) for name in cluster.settings):
                 cluster.seen["dead end: nobody eligible"] += 1
                 return None
+            if any(is_split(cluster, name) for name in cluster.settings):
+                cluster.seen["dead end: two addresses in one contested epoch"] += 1
+                return None
+            if cluster.excused:
+                cluster.seen["no rest, and a stock member excuses it"] += 1
+                return None
             raise Broken(*(wrong or (29, "there is no rest: a failover in a healthy deployment")))
-        cluster.world.run_for(LOOK_EVERY_MS)
+        yield LOOK_EVERY_MS
         if cluster.world.waiting > MAX_WAITING:
             raise Broken(32, f"{cluster.world.waiting} deeds are waiting")
 
@@ -178,11 +226,11 @@ def what_is_wrong(cluster: Cluster) -> tuple[int, str] | None:
     return None
 
 
-def _exam(cluster: Cluster, options: Options) -> int:
+def _exam(cluster: Cluster, options: Options) -> Generator[int, None, int | None]:
     """Property 29 once more: whatever happened, the deployment can still fail over. Every master dies; all sentinels
     must name another one, that takes writes, before two attempts are over (the first may wait for an old vote)."""
     while any(sentinel.engine.state.tilt_since_ms is not None for sentinel in cluster.sentinels.values()):
-        cluster.world.run_for(LOOK_EVERY_MS)
+        yield LOOK_EVERY_MS
     began_ms = cluster.world.now_ms
     dead: dict[str, Address] = {}
     for name in cluster.settings:
@@ -193,11 +241,17 @@ def _exam(cluster: Cluster, options: Options) -> int:
             cluster.servers[views[0].address].kill(with_host=cluster.world.random.random() < 0.5)
     limit_ms = began_ms + options.down_after_ms + 2 * (2 * options.failover_timeout_ms + 12_000) + 5000
     while True:
-        cluster.world.run_for(EXAM_STEP_MS)
+        yield EXAM_STEP_MS
         waiting = [name for name, address in dead.items() if not _is_replaced(cluster, name, address)]
         if not waiting:
             return cluster.world.now_ms - began_ms
         if cluster.world.now_ms >= limit_ms:
+            if any(is_split(cluster, name) for name in cluster.settings):
+                cluster.seen["dead end: two addresses in one contested epoch"] += 1
+                return None
+            if cluster.excused:
+                cluster.seen["no last failover, and a stock member excuses it"] += 1
+                return None
             raise Broken(29, f"no failover of {waiting[0]} after {cluster.world.now_ms - began_ms} ms")
 
 
@@ -233,21 +287,32 @@ def is_dead_end(cluster: Cluster, name: str) -> bool:
     for sentinel in down:
         master = sentinel.engine.state.masters[name]
         limit_ms = 10 * master.settings.down_after_ms
-        for address in master.replicas:
-            sense = sentinel.engine.senses.servers[name, address]
-            if sense.master_link_down_ms <= limit_ms:
-                return False
+        if any(sentinel.cut_off_ms(name, address) <= limit_ms for address in master.replicas):
+            return False
     return bool(down)
 
 
-def _fill(report: Report, cluster: Cluster) -> None:
+def is_split(cluster: Cluster, name: str) -> bool:
+    """Whether two leaders of one epoch, both of them lawful (forced by operators, or doubles from a copied file), left
+    two configurations behind that are equally new. Only another failover puts that right."""
+    views = [sentinel.engine.state.masters[name] for sentinel in cluster.sentinels.values()]
+    newest = max(view.config_epoch for view in views)
+    addresses = {view.address for view in views if view.config_epoch == newest}
+    lawful = bool(cluster.checker.doubles) or (name, newest) in cluster.checker.contested
+    return lawful and len(addresses) > 1
+
+
+def fill(report: Report, cluster: Cluster) -> None:
+    """What came of a run."""
     digest = hashlib.blake2b(cluster.checker.hash.digest(), digest_size=16)
     for address, server in cluster.servers.items():
         digest.update(f"{address} {server.master} {server.offset} {server.branch}\n".encode())
     report.event_hash = digest.hexdigest()
     report.virtual_ms = cluster.world.now_ms - 1_000_000
     report.events, report.steps = len(cluster.told), cluster.world.steps
-    report.seen, report.told, report.notes = cluster.seen, cluster.told, cluster.notes
+    report.seen, report.told, report.notes, report.faults = cluster.seen, cluster.told, cluster.notes, cluster.faults
+    for address, server in cluster.servers.items():
+        report.moves += ((at_ms, address, master) for at_ms, master in server.history)
     report.failovers, report.false_failovers = cluster.switches(), cluster.false_failovers
     for name, writer in cluster.writers.items():
         report.acknowledged += len(writer.writes)
@@ -256,3 +321,4 @@ def _fill(report: Report, cluster: Cluster) -> None:
         holder = None if agreed is None else cluster.servers.get(agreed.address)
         if holder is not None:
             report.lost += sum(1 for write in writer.writes if not holder.has(write))
+

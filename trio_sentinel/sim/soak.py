@@ -7,7 +7,8 @@ import multiprocessing
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from multiprocessing.pool import Pool
 from typing import TextIO
 
@@ -69,30 +70,42 @@ class Sum:
         return [name for name in SOMETIMES if not self.seen[name]]
 
 
-def _run_quietly(seed: int) -> Report:
-    report = run(seed)
+Perform = Callable[[int], Report]
+
+
+def _run_quietly(perform: Perform, seed: int) -> Report:
+    report = perform(seed)
     report.told, report.notes = [], []
     return report
 
 
-def soak(seeds: Iterable[int], *, jobs: int = 1, seconds: float | None = None, out: TextIO | None = None) -> Sum:
-    """Run `seeds` until they or the `seconds` are over; findings and progress go to `out`, by default to stdout."""
+def soak(
+    seeds: Iterable[int],
+    *,
+    perform: Perform = run,
+    jobs: int = 1,
+    seconds: float | None = None,
+    out: TextIO | None = None,
+) -> Sum:
+    """Run `seeds` until they or the `seconds` are over; findings and progress go to `out`, by default to stdout.
+    `perform` is `runs.run` or `stage.run_full`."""
     out = sys.stdout if out is None else out
     total, began_s = Sum(), time.monotonic()
     told_s = began_s
     if jobs <= 1:
-        return _gather(map(_run_quietly, seeds), total, began_s, told_s, seconds, out)
+        return _gather(map(partial(_run_quietly, perform), seeds), total, began_s, told_s, seconds, out)
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        return _gather(_in_order(pool, seeds, jobs), total, began_s, told_s, seconds, out)
+        reports = _in_order(pool, partial(_run_quietly, perform), seeds, jobs)
+        return _gather(reports, total, began_s, told_s, seconds, out)
 
 
-def _in_order(pool: Pool, seeds: Iterable[int], jobs: int) -> Iterator[Report]:
+def _in_order(pool: Pool, perform: Perform, seeds: Iterable[int], jobs: int) -> Iterator[Report]:
     """Like ``imap``, but never more than a few ahead, so that endless seeds do not fill the queue."""
     numbers = iter(seeds)
-    ahead = [pool.apply_async(_run_quietly, (seed,)) for seed in itertools.islice(numbers, 4 * jobs)]
+    ahead = [pool.apply_async(perform, (seed,)) for seed in itertools.islice(numbers, 4 * jobs)]
     while ahead:
         report = ahead.pop(0).get()
-        ahead += [pool.apply_async(_run_quietly, (seed,)) for seed in itertools.islice(numbers, 1)]
+        ahead += [pool.apply_async(perform, (seed,)) for seed in itertools.islice(numbers, 1)]
         yield report
 
 

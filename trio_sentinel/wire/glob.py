@@ -1,7 +1,8 @@
 r"""Glob patterns as Redis reads them: ``*``, ``?``, ``[abc]``, ``[a-z]``, ``[^x]`` and ``\`` (commands.md 4.1).
 
 The pattern is cut into pieces between stars. Each piece takes its leftmost place, so the work is bounded by
-(length of the pattern) x (length of the text): no pattern makes it grow exponentially.
+(length of the pattern) x (length of the text): no pattern makes it grow exponentially. A pattern longer than
+`MAX_PATTERN` fits nothing: no name here is so long, and strangers may send any.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import Final
 
 from attrs import frozen
 
+MAX_PATTERN: Final = 1024
 _ANY: Final = None
+_ONE: Final = tuple(frozenset((char,)) for char in range(256))
 
 
 @frozen
@@ -42,6 +45,9 @@ class Glob:
         return True
 
 
+_NOTHING: Final = Glob(((frozenset(),),), False)
+
+
 def _fits(piece: tuple[frozenset[int] | None, ...], text: bytes, at: int) -> bool:
     """Whether `piece` stands at `at`; the caller has checked the length."""
     for offset, wanted in enumerate(piece):
@@ -50,9 +56,13 @@ def _fits(piece: tuple[frozenset[int] | None, ...], text: bytes, at: int) -> boo
     return True
 
 
-@lru_cache(maxsize=256)
 def compiled(pattern: bytes, ignore_case: bool = False) -> Glob:
     """Read a pattern; any bytes are one."""
+    return _compiled(pattern, ignore_case) if len(pattern) <= MAX_PATTERN else _NOTHING
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: bytes, ignore_case: bool) -> Glob:
     pieces: list[tuple[frozenset[int] | None, ...]] = []
     piece: list[frozenset[int] | None] = []
     at = 0
@@ -73,7 +83,7 @@ def compiled(pattern: bytes, ignore_case: bool = False) -> Glob:
             if char == 92 and at + 1 < len(pattern):  # backslash
                 at += 1
                 char = pattern[at]
-            piece.append(_folded({char}, ignore_case))
+            piece.append(_folded({char}, True) if ignore_case else _ONE[char])
         at += 1
     pieces.append(tuple(piece))
     return Glob(tuple(pieces), ignore_case)

@@ -18,8 +18,8 @@ from trio_sentinel.errors import ProtocolError
 MAX_BULK: Final = 16 * 1024 * 1024
 MAX_LINE: Final = 64 * 1024
 MAX_ELEMENTS: Final = 64
-MAX_DEPTH: Final = 4
-MAX_ARRAY: Final = 256 * 1024  # bytes of one array on the wire, for an unfinished array is read again from its start
+MAX_DEPTH: Final = 2  # with MAX_ELEMENTS it bounds the work, for an unfinished array is read again from its start
+MAX_ARRAY: Final = MAX_BULK  # bytes on the wire: a long message on the hello channel is no reason to lose the link
 
 
 @frozen

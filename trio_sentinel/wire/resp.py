@@ -22,6 +22,7 @@ Argv: TypeAlias = tuple[bytes, ...]
 
 MAX_HEADER: Final = 65536
 MAX_COUNT: Final = 2**31 - 1
+MAX_ARGUMENTS: Final = 4096  # stock takes 2^20 or 2^31; a command with so many would hold up everybody else
 MAX_GUEST_ARGUMENTS: Final = 10
 MAX_GUEST_BULK: Final = 16384
 ARGUMENT_COST: Final = 64  # what one argument is charged for besides its bytes, against the query buffer limit
@@ -45,7 +46,7 @@ def strict_int(text: bytes) -> int | None:
 class RequestReader:
     """Cuts the bytes of one client into requests. Input may be split anywhere."""
 
-    __slots__ = ("_args", "_bulk", "_data", "_left", "_max_bulk", "_need", "_pieces", "_pos", "_size")
+    __slots__ = ("_args", "_bulk", "_cost", "_data", "_left", "_max_bulk", "_need", "_pieces", "_pos", "_size")
 
     def __init__(self, max_bulk: int) -> None:
         """`max_bulk` is proto-max-bulk-len in bytes."""
@@ -58,6 +59,7 @@ class RequestReader:
         self._left = 0  # arguments of the current multibulk still missing
         self._bulk = -1  # length of the argument being read, -1 before its header
         self._args: list[bytes] = []
+        self._cost = 0  # of _args
 
     @property
     def idle(self) -> bool:
@@ -67,10 +69,7 @@ class RequestReader:
     @property
     def buffered(self) -> int:
         """Bytes not consumed yet, arguments of an unfinished request included."""
-        size = self._size - self._pos
-        if self._left:
-            size += sum(map(len, self._args)) + ARGUMENT_COST * len(self._args)
-        return size
+        return self._size - self._pos + self._cost
 
     def feed(self, data: bytes) -> None:
         """Take what was received."""
@@ -112,6 +111,8 @@ class RequestReader:
                     raise ProtocolError("invalid multibulk length")
             if number > MAX_GUEST_ARGUMENTS and guest:
                 raise ProtocolError("unauthenticated multibulk length")
+            if number > MAX_ARGUMENTS:
+                raise ProtocolError("invalid multibulk length")
             if number > 0:
                 self._left = number
                 return self._multibulk(guest)
@@ -157,10 +158,11 @@ class RequestReader:
             if data[end : end + 2] != b"\r\n":
                 raise ProtocolError("invalid CRLF in request")
             args.append(data[start:end])
+            self._cost += self._bulk + ARGUMENT_COST
             self._pos = end + 2
             self._bulk = -1
             self._left -= 1
-        self._args = []
+        self._args, self._cost = [], 0
         return tuple(args)
 
     def _length(self, text: bytes, guest: bool) -> int:
@@ -186,6 +188,8 @@ class RequestReader:
         words = split_words(line.removesuffix(b"\r"))
         if words is None:
             raise ProtocolError("unbalanced quotes in request")
+        if len(words) > MAX_ARGUMENTS:
+            raise ProtocolError("too big inline request")
         return words
 
 

@@ -123,7 +123,7 @@ def _reconfigure(s: Situation, master: Master, failover: Failover, phase: Reconf
     (core.md Q13), and the end is judged even when the promoted one is down (Q14)."""
     if not phase.published:
         return
-    others = [replica for replica in master.replicas.values() if replica.address != phase.promoted]
+    others = _others(s, master, phase.promoted)
     timeout_ms = s.state.timing.slave_reconf_timeout_ms
     late = [replica for replica in others if _is_late(replica, s.now_ms, timeout_ms)]
     for replica in late:
@@ -144,6 +144,12 @@ def _reconfigure(s: Situation, master: Master, failover: Failover, phase: Reconf
         return
     if all(replica.s_down or replica.reconf in (Reconf.DONE, Reconf.SENT_AGAIN) for replica in others):
         yield from _end(s, master, others, timed_out=False)
+
+
+def _others(s: Situation, master: Master, promoted: Address) -> list[Replica]:
+    """The replicas that must follow the promoted one; not itself, which may be known under another address, too."""
+    chosen = master.replicas[promoted]
+    return [replica for replica in master.replicas.values() if not s.same_server(replica, chosen)]
 
 
 def _is_late(replica: Replica, now_ms: Millis, timeout_ms: Millis) -> bool:
@@ -174,6 +180,14 @@ def _end(s: Situation, master: Master, others: list[Replica], *, timed_out: bool
 
 def _update_config(s: Situation, master: Master, failover: Failover, phase: UpdatingConfig) -> Iterator[Event]:
     yield switch(s, master, phase.promoted, master.config_epoch, by=None)
+
+
+def conclude(s: Situation, master: Master) -> Iterator[Event]:
+    """The switch that a promotion leads to, now, because the failover is about to be forgotten. A promotion that was
+    seen is never given up (property 17), and the old address may not be told under its epoch (property 21)."""
+    running = master.failover
+    if running is not None and isinstance(running.phase, ReconfiguringReplicas | UpdatingConfig):
+        yield switch(s, master, running.phase.promoted, running.epoch, by=None)
 
 
 def switch(s: Situation, master: Master, new: Address, config_epoch: int, *, by: Subject | None) -> MasterSwitched:

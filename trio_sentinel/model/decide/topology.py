@@ -41,6 +41,10 @@ MAX_REPLICAS = 1024
 MAX_PEERS = 512
 """More than these for one master are ignored: whoever can write to a server could otherwise fill our memory."""
 
+CORRECTION_GAP_MS = 1000
+"""A replica that does not obey is told again no sooner than this. The order brings an INFO reply of its own, so that
+one that cannot obey (an access list without SLAVEOF) would get the next order at once, and so on for ever."""
+
 MAX_NAMES = 10_000
 """Host names remembered before hearsay adds no more."""
 
@@ -105,20 +109,15 @@ def _places(s: Situation, address: Address) -> tuple[tuple[str, int], ...]:
     return (name, (ip, address.port)) if ip else (name,)
 
 
-CORRECTION_PERIOD_MS = 1000
-"""A server that will not follow (it may refuse us the command) is told so no more often than this. The order carries an
-INFO of its own, whose reply would bring the next order at once, as fast as the network allows."""
-
-
 def correct(s: Situation, master: Master, replica: Replica, reading: InfoReading) -> Iterator[Event]:
     """Bring back a replica that plays master or follows somebody else (core.md 5.3 C, D, E; property 18)."""
     failover = master.failover
     if (failover is not None and failover.promoted == replica.address) or not s.sane(master):
         return
-    if s.state.same_address(replica.address, master.address):
+    if s.same_server(replica, master):
         return  # the master under another name: nobody is told to follow itself
     sense = s.server(master, replica.address)
-    if sense.corrected_at_ms is not None and s.now_ms - sense.corrected_at_ms < CORRECTION_PERIOD_MS:
+    if sense.corrected_at_ms is not None and s.now_ms - sense.corrected_at_ms < CORRECTION_GAP_MS:
         return
     subject = s.state.subject_of_replica(master, replica.address)
     if reading.role is Role.MASTER:
@@ -203,7 +202,8 @@ def _newer_configuration(s: Situation, master: Master, hello: Hello, switch: Swi
     """Address and epoch change together or not at all (core.md Q5, property 21).
 
     A promotion of my own counts from the moment it was seen, published or not: only a higher epoch than its own
-    overtakes it (property 17), and then even a hello with the old address ends it.
+    overtakes it (property 17), and then even a hello with the old address ends it. Before that moment a configuration
+    under my own epoch ends the attempt as well: another address must not be told under a number that is used.
     """
     new = Address(hello.master_host, hello.master_port)
     running = master.failover
@@ -215,7 +215,7 @@ def _newer_configuration(s: Situation, master: Master, hello: Hello, switch: Swi
     if "" in (s.state.ip(new.host), s.state.ip(master.address.host)):
         return  # Not resolved yet: it may be the same machine. The next hello comes in two seconds.
     if s.state.same_address(new, master.address) and not promoted:
-        if running is not None and hello.config_epoch > running.epoch:
+        if running is not None and hello.config_epoch >= running.epoch:  # in mine: both were forced by operators
             yield FailoverAborted(subject=s.state.subject_of_master(master), reason=_given_up(running), at_ms=s.now_ms)
         yield ConfigEpochAdopted(subject=s.state.subject_of_master(master), epoch=hello.config_epoch)
         return

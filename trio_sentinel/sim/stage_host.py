@@ -1,0 +1,117 @@
+"""What else a virtual host offers a daemon: clocks that drift and step, names, and scripts."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from trio_sentinel.model.values import Millis
+
+if TYPE_CHECKING:
+    from trio_sentinel.sim.stage_sentinel import StagedSentinel
+
+WALL_EPOCH_MS: Final = 1_700_000_000_000
+NAME_MS: Final = (0, 30)
+NAME_DEADLINE_S: Final = 5.0
+SCRIPT_MS: Final = (1, 1500)
+SIGKILL: Final = 9
+
+
+class StageClock:
+    """`ports.Clock` of one life of a process: stopped while it is stopped."""
+
+    def __init__(self, sentinel: StagedSentinel) -> None:
+        self._sentinel = sentinel
+
+    def now_ms(self) -> Millis:
+        """See `ports.Clock`."""
+        return self._sentinel.clock_ms()
+
+    def wall_ms(self) -> Millis:
+        """See `ports.Clock`."""
+        return WALL_EPOCH_MS + self._sentinel.clock_ms() + self._sentinel.wall_offset_ms
+
+    def trio_time(self, at_ms: Millis) -> float:
+        """See `ports.Clock`; never, while the process is stopped."""
+        return inf if self._sentinel.frozen else self._sentinel.world_ms(at_ms) / 1000
+
+
+class StageResolver:
+    """`runtime.bridge.NameOwner`: the names of the cluster, slowly, wrongly or not at all."""
+
+    def __init__(
+        self, sentinel: StagedSentinel, nursery: trio.Nursery, on_result: Callable[[str, str | None], None]
+    ) -> None:
+        self._sentinel = sentinel
+        self._life = sentinel.life
+        self._nursery = nursery
+        self._on_result = on_result
+        self._asked: set[str] = set()
+
+    def resolve(self, host: str) -> None:
+        """Find out; one answer serves all who ask meanwhile."""
+        if host not in self._asked:
+            self._asked.add(host)
+            self._nursery.start_soon(self._answer, host, name=f"resolve {host}")
+
+    async def _answer(self, host: str) -> None:
+        sentinel = self._sentinel
+        ip = None
+        with trio.move_on_after(NAME_DEADLINE_S):
+            await trio.sleep(sentinel.world.random.randint(*sentinel.cluster.name_ms) / 1000)
+            ip = sentinel.cluster.lookup(host)
+        await sentinel.running(self._life)
+        self._asked.discard(host)
+        self._on_result(host, ip)
+
+
+class VirtualScript:
+    """`runtime.errands.Script`: something that runs for a while and ends somehow."""
+
+    def __init__(self, sentinel: StagedSentinel, pid: int, length_ms: float, status: int) -> None:
+        self._sentinel = sentinel
+        self._life = sentinel.life
+        self.pid = pid
+        self._until_s = trio.current_time() + length_ms / 1000
+        self._status = status
+        self._killed = trio.Event()
+
+    async def wait(self) -> int:
+        """See `Script`."""
+        with trio.move_on_at(self._until_s):
+            await self._killed.wait()
+        await self._sentinel.running(self._life)
+        return self._status
+
+    def kill(self) -> None:
+        """See `Script`."""
+        self._status = -SIGKILL
+        self._killed.set()
+
+    def abandon(self) -> None:
+        """See `Script`."""
+
+
+class VirtualScripts:
+    """`runtime.errands.StartScript`."""
+
+    def __init__(self, sentinel: StagedSentinel) -> None:
+        self._sentinel = sentinel
+        self._life = sentinel.life
+
+    async def __call__(self, path: str, arguments: tuple[str, ...]) -> VirtualScript:
+        """Start one; some cannot be started, some never end."""
+        sentinel = self._sentinel
+        await sentinel.running(self._life)
+        dice, cluster = sentinel.world.random, sentinel.cluster
+        cluster.scripts_run += 1
+        fate = dice.random()
+        if fate < 0.05:
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        length_ms = inf if fate < 0.1 else dice.randint(*SCRIPT_MS)
+        status = dice.choice((0, 0, 0, 1, 2, -SIGKILL))
+        return VirtualScript(sentinel, 1000 + cluster.scripts_run, length_ms, status)

@@ -1,0 +1,279 @@
+"""What can be promised of a stock member, and what becomes of the promises of the whole quorum when it is in it.
+
+**Ours are held to everything**, whoever sits beside them: all rules of ``checkers.py`` about one sentinel stay as they
+are. Two properties are about the whole quorum (8, one leader in each epoch; 22, one address in each epoch). They stay
+too, except for the epochs in which a stock member was *seen* to do one of these (numbers of core.md 19):
+
+* Q1: it was elected with votes of another epoch;
+* Q3, Q25: it voted a second time in an epoch, or came back with an address of old, after a write of its file failed
+  and it died, or after REMOVE;
+* Q5: it took an epoch from a hello without the address, because the address was unusable, or because it was the old
+  master's own while the member brought replicas over to a promoted one ("overtaken" in ``stock_state.Defects``).
+
+Liveness (29 to 31, and the exam at the end of peace) is promised as long as one of ours is in the quorum and no epoch
+was marked so.
+
+**A stock member** is held to these properties of core.md 20: 1 to 4 (until a write of its file failed, Q3, or, for one
+master, until it was removed, Q25; not for the epoch of a manual attempt, Q4), 9 (with its own count of the votes), 11,
+12, 13 (one promotion in each attempt), 17, 20 and 21 (except for Q5), 25. Not to 7 (Q1), 10 (Q4), 15 (Q3), 16 (Q8), 19
+(Q13), 23 and 24, 29 (Q2, Q14), 30 in an epoch with two addresses, 32 (Q9), nor to replay: it keeps no events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from attrs import Factory, define
+
+from trio_sentinel.model import effects as fx
+from trio_sentinel.model import events as e
+from trio_sentinel.model.state import Manner
+from trio_sentinel.model.values import Address, Epoch, LinkId, Millis, RunId
+from trio_sentinel.sim.checkers import Checker, Leader, require
+
+if TYPE_CHECKING:
+    from trio_sentinel.sim.stock import StockSentinel
+
+
+@define(eq=False)
+class Attempt:
+    """The last attempt of a member for one master, in its present life."""
+
+    epoch: Epoch
+    manner: Manner
+    promoted: Address | None = None
+
+
+@define(eq=False)
+class Record:
+    """What one stock identity let others know, over all its lives, and what its present life did."""
+
+    current_epoch: Epoch = 0
+    careless: bool = False
+    """A write of its file failed once: what it promised may be forgotten (Q3)."""
+    manual: set[Epoch] = Factory(set)
+    """Epochs of attempts that an operator asked for: they are told before they are written (Q4)."""
+    removed: set[str] = Factory(set)
+    """Masters that were removed once (Q25)."""
+    voted: dict[str, Epoch] = Factory(dict)
+    said: dict[tuple[str, LinkId], tuple[Epoch, Epoch, Address]] = Factory(dict)
+    """By master and link: the last hello. What waits for a connection is told late, so links differ for a while."""
+    not_before_ms: dict[str, Millis] = Factory(dict)
+    attempts: dict[str, Attempt] = Factory(dict)
+    in_tilt: bool = False
+
+
+class StockChecker:
+    """The rules for stock members; what they do to the quorum is told to the checker of all."""
+
+    def __init__(self, whole: Checker) -> None:
+        self.whole = whole
+        self.records: dict[RunId, Record] = {}
+
+    def _record(self, sentinel: StockSentinel) -> Record:
+        record = self.records.setdefault(sentinel.engine.state.my_id, Record())
+        record.careless = record.careless or sentinel.lost_writes > 0
+        return record
+
+    def _trusted(self, sentinel: StockSentinel, record: Record, name: str) -> bool:
+        """Whether its promises about a master are still to be relied upon."""
+        twice = sentinel.engine.state.my_id in self.whole.doubles
+        return not (record.careless or twice or name in record.removed)
+
+    # ------------------------------------------------------------ lives
+
+    def started(self, sentinel: StockSentinel) -> None:
+        """A process begins from its file: properties 1 and 4."""
+        disk = sentinel.disk
+        assert disk.my_id is not None
+        record = self.records.setdefault(disk.my_id, Record())
+        record.careless = record.careless or sentinel.lost_writes > 0
+        record.not_before_ms.clear()
+        record.said.clear()
+        record.attempts.clear()
+        record.in_tilt = False
+        if record.careless or disk.my_id in self.whole.doubles:
+            return
+        epochs = [disk.current_epoch, *(epoch for m in disk.masters for epoch in (m.config_epoch, m.leader_epoch))]
+        kept = max(epochs) >= record.current_epoch or record.current_epoch in record.manual
+        require(kept, 1, f"{sentinel.name} came back below epoch {record.current_epoch}")
+        record.current_epoch = max(epochs)
+        for line in disk.masters:
+            voted = line.leader_epoch >= record.voted.get(line.name, 0) or line.name in record.removed
+            require(voted, 4, f"{sentinel.name} came back without its vote for {line.name}")
+
+    def ended(self, sentinel: StockSentinel) -> None:
+        """A process dies, or the run is over: nothing is owed."""
+
+    # ------------------------------------------------------------ events
+
+    def events(self, sentinel: StockSentinel, events: tuple[e.Event, ...]) -> None:
+        """The events of one turn, in order."""
+        record = self._record(sentinel)
+        for event in events:
+            self.whole.tell(sentinel, event)
+            rule = RULES.get(type(event))
+            if rule is not None:
+                rule(self, sentinel, record, event)
+
+    def _tilt(self, sentinel: StockSentinel, record: Record, event: e.TiltEntered | e.TiltExited) -> None:
+        record.in_tilt = isinstance(event, e.TiltEntered)
+
+    def _decided(self, sentinel: StockSentinel, record: Record, event: Any) -> None:
+        """Property 25."""
+        require(not record.in_tilt, 25, f"{sentinel.name}: {type(event).__name__} in TILT")
+
+    def _agreed(self, sentinel: StockSentinel, record: Record, event: e.AgreedDown) -> None:
+        """Property 12."""
+        self._decided(sentinel, record, event)
+        require(event.agreed >= event.quorum, 12, f"{sentinel.name}: O_DOWN with {event.agreed} voices")
+
+    def _voted(self, sentinel: StockSentinel, record: Record, event: e.VoteCast) -> None:
+        """Property 2."""
+        name = event.subject.master
+        if self._trusted(sentinel, record, name):
+            fresh = event.epoch > record.voted.get(name, 0)
+            require(fresh, 2, f"{sentinel.name} votes again in epoch {event.epoch} of {name}")
+        record.voted[name] = max(event.epoch, record.voted.get(name, 0))
+        if event.attempt_at_ms is not None:
+            record.not_before_ms[name] = event.attempt_at_ms
+        if event.candidate == sentinel.engine.state.my_id:
+            self._ballot(sentinel, record, name, event.epoch, event.candidate)
+
+    def _ballot(self, sentinel: StockSentinel, record: Record, name: str, epoch: Epoch, candidate: RunId) -> None:
+        """Property 3, unless the member has forgotten: then the epoch is marked."""
+        voter = sentinel.engine.state.my_id
+        ballots = self.whole.ballots.setdefault((name, epoch), {})
+        given = ballots.setdefault(voter, candidate)
+        if given == candidate or voter in self.whole.doubles:
+            return
+        trusted = self._trusted(sentinel, record, name)
+        require(not trusted, 3, f"{sentinel.name} voted twice in epoch {epoch} of {name}")
+        self.whole.spoil(name, epoch, "a stock member votes twice in one epoch (Q3, Q25)")
+        self.whole.repeated[name, epoch] += 1
+
+    def _started(self, sentinel: StockSentinel, record: Record, event: e.FailoverStarted) -> None:
+        """Property 11."""
+        name = event.subject.master
+        if event.manner is Manner.AUTOMATIC:
+            self._decided(sentinel, record, event)
+            before_ms = record.not_before_ms.get(name)
+            wait_ms = 2 * sentinel.engine.state.masters[name].settings.failover_timeout_ms
+            patient = before_ms is None or event.at_ms - before_ms >= wait_ms
+            require(patient, 11, f"{sentinel.name} stands again too soon for {name}")
+        else:
+            record.manual.add(event.epoch)
+        record.not_before_ms[name] = event.attempt_at_ms
+        record.attempts[name] = Attempt(event.epoch, event.manner)
+
+    def _elected(self, sentinel: StockSentinel, record: Record, event: e.LeaderElected) -> None:
+        """Properties 8 and 9. An election with votes of another epoch (Q1) marks the epoch, and promises nothing."""
+        name, attempt = event.subject.master, record.attempts[event.subject.master]
+        master = sentinel.engine.state.masters[name]
+        if attempt.manner is not Manner.FORCED:
+            needed = max(event.voters // 2 + 1, master.settings.quorum)
+            require(event.votes >= needed, 9, f"{sentinel.name} leads with {event.votes} of {needed} votes")
+        whole, key = self.whole, (name, attempt.epoch)
+        my_id = sentinel.engine.state.my_id
+        given = sum(1 for candidate in whole.ballots.get(key, {}).values() if candidate == my_id)
+        honest = event.votes <= given + whole.repeated[key]
+        if not honest:
+            whole.spoil(*key, "a stock member leads with votes of another epoch (Q1)")
+        whole.add_leader(key, Leader(my_id, attempt.manner, event.votes, whole.cluster.world.now_ms, honest))
+        whole.cluster.leader_elected(sentinel, master, attempt.manner)
+
+    def _promoted(self, sentinel: StockSentinel, record: Record, event: e.PromotionSent) -> None:
+        """Property 13."""
+        self._decided(sentinel, record, event)
+        attempt = record.attempts.get(event.subject.master)
+        require(attempt is not None, 13, f"{sentinel.name} promotes without an attempt")
+        assert attempt is not None
+        again = attempt.promoted not in (None, event.address)
+        require(not again, 13, f"{sentinel.name} promotes a second replica in one attempt")
+        attempt.promoted = event.address
+
+    def _aborted(self, sentinel: StockSentinel, record: Record, event: e.FailoverAborted) -> None:
+        self.whole.cluster.seen[f"a stock member gives up: {event.reason.value}"] += 1
+        record.attempts.pop(event.subject.master, None)
+
+    def _switched(self, sentinel: StockSentinel, record: Record, event: e.MasterSwitched) -> None:
+        """Property 21."""
+        name = event.subject.master
+        if event.by is None:
+            attempt = record.attempts.get(name)
+            done = attempt is not None and attempt.promoted == event.new
+            require(done, 21, f"{sentinel.name} switches {name} without a promotion of its own")
+        self._forgotten(sentinel, record, event)
+
+    def _forgotten(self, sentinel: StockSentinel, record: Record, event: Any) -> None:
+        record.not_before_ms.pop(event.subject.master, None)
+        record.attempts.pop(event.subject.master, None)
+
+    def _removed(self, sentinel: StockSentinel, record: Record, event: e.MasterRemoved) -> None:
+        record.removed.add(event.subject.master)
+        self._forgotten(sentinel, record, event)
+
+    # ------------------------------------------------------------ what is said
+
+    def effect(self, sentinel: StockSentinel, effect: fx.Effect) -> None:
+        """One effect, just before it is carried out."""
+        for key in sentinel.mind.poisoned - self.whole.contested:
+            self.whole.spoil(*key, "a stock member takes an epoch without its address (Q5)")
+        if isinstance(effect, fx.SayHello):
+            self._hello(sentinel, effect)
+        elif isinstance(effect, fx.Repoint):
+            there = Address(effect.host, effect.port)
+            require(there != effect.link.address, 14, f"{sentinel.name} makes {there} follow itself")
+
+    def _hello(self, sentinel: StockSentinel, effect: fx.SayHello) -> None:
+        """Properties 1, 20, 21 and 22."""
+        hello, record = effect.hello, self._record(sentinel)
+        name, address = hello.master, Address(hello.master_host, hello.master_port)
+        epochs = hello.current_epoch, hello.config_epoch
+        before = record.said.get((name, effect.link), (*epochs, address))
+        if self._trusted(sentinel, record, name):
+            require(epochs[0] >= before[0], 1, f"{sentinel.name}: its epoch falls from {before[0]} to {epochs[0]}")
+            risen = epochs[1] >= before[1]
+            require(risen, 20, f"{sentinel.name}: the configuration epoch of {name} falls to {epochs[1]}")
+            kept = epochs[1] > before[1] or address == before[2] or (name, epochs[1]) in self.whole.contested
+            require(kept, 21, f"{sentinel.name} tells two addresses of {name} in epoch {epochs[1]}")
+        record.current_epoch = max(record.current_epoch, hello.current_epoch)
+        record.said[name, effect.link] = (*epochs, address)
+        known, _ = self.whole.configurations.get((name, epochs[1]), (address, ""))
+        if known != address and not self._trusted(sentinel, record, name):
+            self.whole.spoil(name, epochs[1], "a stock member came back with an old configuration (Q3, Q25)")
+        self.whole.one_address(sentinel, name, epochs[1], address)
+
+    def opinion_sent(
+        self, sentinel: StockSentinel, asked: fx.AskPeer, answer: fx.AnswerOpinion, *, in_tilt: bool
+    ) -> None:
+        """Properties 3, 4 and 25."""
+        require(not (in_tilt and answer.down), 25, f"{sentinel.name} says that a master is down, in TILT")
+        if answer.leader is None:
+            return
+        record = self._record(sentinel)
+        if self._trusted(sentinel, record, asked.master):
+            line = next((known for known in sentinel.disk.masters if known.name == asked.master), None)
+            kept = line is None or line.leader_epoch >= answer.leader_epoch
+            require(kept, 4, f"{sentinel.name} tells a vote in epoch {answer.leader_epoch} before saving it")
+        self._ballot(sentinel, record, asked.master, answer.leader_epoch, answer.leader)
+
+
+RULES: dict[type[e.Event], Callable[[StockChecker, Any, Record, Any], None]] = {
+    e.TiltEntered: StockChecker._tilt,
+    e.TiltExited: StockChecker._tilt,
+    e.WentDown: StockChecker._decided,
+    e.CameBack: StockChecker._decided,
+    e.AgreedDown: StockChecker._agreed,
+    e.VoteCast: StockChecker._voted,
+    e.FailoverStarted: StockChecker._started,
+    e.LeaderElected: StockChecker._elected,
+    e.PromotionSent: StockChecker._promoted,
+    e.ReplicaConverted: StockChecker._decided,
+    e.ReplicaRepointed: StockChecker._decided,
+    e.FailoverAborted: StockChecker._aborted,
+    e.MasterSwitched: StockChecker._switched,
+    e.MasterReset: StockChecker._forgotten,
+    e.MasterRemoved: StockChecker._removed,
+}
