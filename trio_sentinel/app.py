@@ -27,6 +27,7 @@ from trio_sentinel.model import views
 from trio_sentinel.model.effects import Answer, AnswerOpinion
 from trio_sentinel.model.events import Event
 from trio_sentinel.model.inputs import FailoverAsked, FlushAsked, MonitorAsked, RemoveAsked, Request, ResetAsked
+from trio_sentinel.model.rhythm import PINGS_A_SECOND
 from trio_sentinel.model.snapshot import Snapshot
 from trio_sentinel.model.state import Master
 from trio_sentinel.model.values import Address, Level, Millis, RunId, is_ip
@@ -315,6 +316,7 @@ def _host(configuration: Configuration, resolving: trio.Nursery, log: Log) -> Ho
         identity=_identity(configuration, clock.now_ms()),
         cpu_seconds=_cpu_seconds,
         client_limit=client_limit,
+        pings_a_second=PINGS_A_SECOND,
     )
 
 

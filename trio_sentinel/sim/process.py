@@ -170,7 +170,9 @@ class SimSentinel:
         self._plan_beat()
 
     def _new_mind(self) -> Mind:
-        return Engine(WorldDice(self.world.random), self.clock_ms())
+        return Engine(
+            WorldDice(self.world.random), self.clock_ms(), pings_a_second=self.cluster.pings_a_second
+        )
 
     def crash(self, *, with_host: bool = False) -> None:
         """Everything that is not on disk is gone."""
