@@ -3,6 +3,7 @@
 #   make test    lint, types, import contracts, then every test
 #   make bench   compare with the stock sentinels: minutes, figures only (ARGS='--quick --json out.json')
 #   make fuzz    feed mutated input to every parser (ARGS='--inputs 1000000 --seed 2', ARGS='--live 3600')
+#   make hostile 500 hostile connections at work against a deployment: figures with and without them
 #   make check   lint, types and import contracts only
 #   make clean   remove .venv and caches
 # Choose another Python with `make PYTHON=python3.12 ...`, another place with `make VENV=/somewhere ...`.
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SHELL := /bin/sh
 
-.PHONY: help demo test check bench fuzz clean
+.PHONY: help demo test check bench fuzz hostile clean
 .DEFAULT_GOAL := help
 
 help:
@@ -36,6 +37,9 @@ bench: $(VENV)/.dev-ready
 
 fuzz: $(VENV)/.dev-ready
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+hostile: $(VENV)/.dev-ready
+	@$(BIN)/python -m tests.hostile $(ARGS)
 
 # The stamps make a second run quick; a changed pyproject.toml installs again.
 $(VENV)/.demo-ready: pyproject.toml | $(BIN)/python

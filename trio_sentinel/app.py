@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -37,9 +38,13 @@ from trio_sentinel.runtime.board import Board, Watch
 from trio_sentinel.runtime.bridge import Bridge
 from trio_sentinel.runtime.clients import Identity
 from trio_sentinel.runtime.clock import TrioClock
+from trio_sentinel.runtime.papers import Contexts, Papers
+from trio_sentinel.runtime.reactor import Listening
 from trio_sentinel.runtime.session_rights import OnePassword
+from trio_sentinel.runtime.switchboard import Switchboard
 from trio_sentinel.wire import requests, resp
 from trio_sentinel.wire.conf import Configuration, rewrite_configuration
+from trio_sentinel.wire.directives import Directives
 from trio_sentinel.wire.extras import Extras
 
 FIRST_NAMES_S: Final = 2.0
@@ -107,6 +112,7 @@ class Sentinel:
         self._board = board
         self._addresses: dict[str, AsyncValue[Address]] = {}
         self._closed = trio.Event()
+        self.papers: Papers | None = None
         self.masters: Final = Masters(bridge)
         """Typed read-only views by name."""
         self.ports: Final = ports
@@ -201,6 +207,11 @@ class Sentinel:
             raise CommandRefused(code, text)
         return answer.number
 
+    async def reload_certificates(self) -> bool:
+        """Read all TLS files again, for connections made from now on; whether they could be used. If not, the old
+        ones stay and the log says why. Without TLS there is nothing to read."""
+        return self.papers is not None and await self.papers.renew()
+
     # ------------------------------------------------------------ the end
 
     async def wait_shutdown(self) -> None:
@@ -265,9 +276,11 @@ async def open_sentinel(
         async with parts.service.run(parts.start):
             for sock in (*listeners.plain, *((listeners.unix,) if listeners.unix else ())):
                 parts.listen(sock)
-            for sock in listeners.tls:
-                assert contexts is not None
-                parts.listen(sock, contexts.server)
+            if contexts is not None:
+                doors = [parts.listen(sock, contexts.server) for sock in listeners.tls]
+                sentinel.papers = papers = _papers(directives, doors, parts.service.links, log)
+                if directives.tls_auto_reload_interval:
+                    resolving.start_soon(papers.watch, directives.tls_auto_reload_interval, name="papers")
             try:
                 yield sentinel
             except Exception as error:
@@ -278,6 +291,22 @@ async def open_sentinel(
         resolving.cancel_scope.cancel()
     if failure is not None:
         raise failure  # The user's own, not wrapped in the groups of our nurseries.
+
+
+def _papers(directives: Directives, doors: Sequence[Listening], links: Switchboard, log: Log) -> Papers:
+    """The certificates of the ports in `doors` and of `links`, ready to be renewed."""
+
+    def load() -> tls.TlsContexts:
+        contexts = tls.make_contexts(directives)
+        assert contexts is not None
+        return contexts
+
+    def use(contexts: Contexts) -> None:
+        for door in doors:
+            door.use(contexts.server)
+        links.use(contexts.client)
+
+    return Papers(load=load, fingerprint=partial(tls.fingerprint, directives), use=use, log=log)
 
 
 async def _resolve_names(snapshot: Snapshot) -> dict[str, str]:
@@ -362,6 +391,18 @@ async def serve_daemon(
         StartupError: it cannot listen; each line goes to the log.
         SimulatedCrash: ``SENTINEL SIMULATE-FAILURE`` (within an exception group).
     """
-    async with open_sentinel(configuration, log=log) as sentinel:
+    async with open_sentinel(configuration, log=log) as sentinel, trio.open_nursery() as nursery:
+        if sentinel.papers is not None:
+            await nursery.start(_heed_hangup, sentinel, log)
         on_listening()
         await sentinel.wait_shutdown()
+        nursery.cancel_scope.cancel()
+
+
+async def _heed_hangup(sentinel: Sentinel, log: Log, *, task_status: trio.TaskStatus[None]) -> None:
+    """SIGHUP: read the certificates again. Without TLS the signal stays ignored, as stock ignores it."""
+    with trio.open_signal_receiver(signal.SIGHUP) as hangups:
+        task_status.started()
+        async for _ in hangups:
+            log(Level.NOTICE, "Received SIGHUP: reading the TLS certificates again")
+            await sentinel.reload_certificates()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 import trustme
 
-from trio_sentinel.adapters.tls import BAD_PROTOCOLS, FAILED, NO_AUTHORITY, make_contexts, reload_certificates
+from trio_sentinel.adapters.tls import BAD_PROTOCOLS, FAILED, NO_AUTHORITY, TlsContexts, fingerprint, make_contexts
 from trio_sentinel.errors import StartupError
+from trio_sentinel.runtime.papers import RENEWED, Contexts, Papers
 from trio_sentinel.wire.directives import Directives
 
 
@@ -176,23 +180,60 @@ def test_without_session_caching_no_ticket_is_given(files: dict[str, str]) -> No
     assert contexts.server.num_tickets == 0
 
 
-def test_certificates_can_be_renewed(files: dict[str, str], tmp_path: Path) -> None:
+async def test_certificates_can_be_renewed(files: dict[str, str], tmp_path: Path) -> None:
     certificate, key = tmp_path / "c", tmp_path / "k"
-    certificate.write_text(Path(files["tls_cert_file"]).read_text())
-    key.write_text(Path(files["tls_key_file"]).read_text())
+    shutil.copy(files["tls_cert_file"], certificate)
+    shutil.copy(files["tls_key_file"], key)
     directives = configured(files, tls_cert_file=str(certificate), tls_key_file=str(key), tls_replication=True)
-    contexts = make_contexts(directives)
-    assert contexts is not None
-    assert contexts.client is not None
+    used: list[Contexts] = []
+    lines: list[str] = []
+
+    def load() -> TlsContexts:
+        contexts = make_contexts(directives)
+        assert contexts is not None
+        return contexts
+
+    papers = Papers(
+        load=load,
+        fingerprint=lambda: fingerprint(directives),
+        use=used.append,
+        log=lambda level, line: lines.append(line),
+    )
+    before = fingerprint(directives)
     directory = Path(files["tls_cert_file"]).parent
-    certificate.write_text((directory / "client.crt").read_text())
-    with pytest.raises(StartupError):
-        reload_certificates(contexts, directives)  # half written: the key is still the old one
-    handshake(contexts.server, contexts.client)
-    key.write_text((directory / "client.key").read_text())
-    reload_certificates(contexts, directives)
+    shutil.copy(directory / "client.crt", certificate)
+    assert fingerprint(directives) != before
+    assert not await papers.renew(), "half written: the key is still the old one"
+    assert not used
+    assert lines == [f"TLS certificates stay as they were: Failed to load private key: {key}: key values mismatch"]
+    shutil.copy(directory / "client.key", key)
+    assert await papers.renew()
+    (contexts,) = used
+    assert contexts.client is not None
     server_side, client_side = handshake(contexts.server, contexts.client)
     shown = client_side.getpeercert()
     assert shown is not None
     assert shown["subjectAltName"] == (("DNS", "client.example"),)
     assert server_side.getpeercert()
+    assert lines[1:] == [RENEWED]
+
+
+async def test_a_changed_file_is_noticed(autojump_clock: trio.testing.MockClock) -> None:
+    state, loads = [1], [0]
+
+    def load() -> Contexts:
+        loads[0] += 1
+        raise StartupError("not yet", FAILED)
+
+    papers = Papers(load=load, fingerprint=lambda: state[0], use=print, log=lambda level, line: None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(papers.watch, 10)
+        await trio.sleep(35)
+        assert loads == [0]
+        state[0] = 2
+        with trio.move_on_after(11):
+            while loads == [0]:
+                await trio.sleep(1)
+        await trio.sleep(40)
+        nursery.cancel_scope.cancel()
+    assert loads == [1], "once for each change, whether or not the files could be used"

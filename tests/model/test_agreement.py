@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import attrs
 import pytest
 
 from tests.model.given import (
@@ -23,6 +24,7 @@ from tests.model.given import (
     Server,
     given,
     master_info,
+    peer_address,
 )
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import events as e
@@ -397,6 +399,25 @@ def test_voter_is_counted_once() -> None:
     kit = candidate()
     for _ in range(3):
         assert not kit.opinion(P1, leader=ME, epoch=5).has(e.LeaderElected)
+
+
+def test_process_known_under_two_ids_has_one_voice() -> None:
+    """Properties 7 and 12. A file may hold a dead sentinel at the address of one that lives; stock counts both."""
+    kit = given(peers=4, quorum=3)
+    assert kit.disk is not None
+    known = kit.disk.masters[0]
+    twice = attrs.evolve(known, peers=tuple((run_id, peer_address(P2)) for run_id in (P1, P2)) + known.peers[2:])
+    kit.restart(disk=attrs.evolve(kit.disk, masters=(twice,)))
+    kit.muted.add(fx.AskPeer)
+    kit.master_down()
+    kit.opinion(P1)
+    assert not kit.opinion(P2).has(e.AgreedDown), "I and one process"
+    assert kit.opinion(P3).one(e.AgreedDown).agreed == 3
+    kit.wait(200)
+    for run_id in (P1, P2):
+        assert not kit.opinion(run_id, leader=ME, epoch=1).has(e.LeaderElected), "I and one process"
+    assert kit.opinion(P3, leader=ME, epoch=1).one(e.LeaderElected).votes == 3
+    assert kit.master.voters == 5, "nobody is forgotten for it"
 
 
 def test_vote_of_a_stranger_does_not_count() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from tests.model.given import (
@@ -10,6 +11,7 @@ from tests.model.given import (
     ME,
     NAME,
     P1,
+    P2,
     P3,
     R1,
     R2,
@@ -24,6 +26,7 @@ from tests.model.given import (
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import events as e
 from trio_sentinel.model import inputs as i
+from trio_sentinel.model import senses
 from trio_sentinel.model.decide import topology
 from trio_sentinel.model.settings import GlobalSettings
 from trio_sentinel.model.values import Address, InfoReading, PeerLink, Role, RunId, ServerLink
@@ -208,6 +211,21 @@ def test_every_change_of_its_mind_starts_the_wait_anew() -> None:
     assert not kit.info(R1, replica_info(R3)).has(e.ReplicaRepointed)
 
 
+def test_replica_that_was_a_master_has_the_whole_time_again() -> None:
+    """Core.md 5.2: whom it follows is news, even if it is whom it followed before."""
+    kit, since_ms = stray(replica_info(R2))
+    kit.wait(5000)
+    kit.info(R1, master_info())
+    kit.wait(5000)
+    kit.info(R1, replica_info(R2))
+    kit.wait_until(since_ms + 15_001)
+    kit.info(MASTER, master_info())
+    assert not kit.info(R1, replica_info(R2)).has(e.ReplicaRepointed)
+    kit.wait_until(since_ms + 25_001)
+    kit.info(MASTER, master_info())
+    assert kit.info(R1, replica_info(R2)).has(e.ReplicaRepointed)
+
+
 def test_replica_that_hangs_in_a_handover_is_freed_with_an_abort() -> None:
     hanging = replica_info(failover_state="failover-in-progress")
     kit, since_ms = stray(hanging)
@@ -287,6 +305,17 @@ def test_q10_own_hello_makes_no_peer(at: Address) -> None:
     assert ME not in kit.master.peers
 
 
+@pytest.mark.parametrize("settings", [GlobalSettings(), GlobalSettings(announce_ip="192.0.2.7", announce_port=1234)])
+def test_earlier_identity_of_mine_makes_no_peer(settings: GlobalSettings) -> None:
+    """A server that was paused delivers what was said before the file was lost: who lives here is no other voter."""
+    kit = given(globals_=settings)
+    here = Address(settings.announce_ip or HERE.host, settings.announce_port or HERE.port)
+    assert not kit.hello(STRANGER, at=here, epoch=9).events
+    assert not kit.hello(P1, at=here).events
+    assert kit.master.voters == 3
+    assert kit.hello(STRANGER, at=Address(here.host, here.port + 1)).has(e.PeerFound)
+
+
 def test_hello_about_an_unknown_master_changes_nothing() -> None:
     """Property 28."""
     kit = given()
@@ -317,6 +346,55 @@ def test_new_id_at_a_known_address_takes_the_place_of_the_old_one_everywhere() -
     assert P1 not in kit.master.peers
     assert P1 not in kit.engine.state.masters["other"].peers
     assert kit.master.voters == 3
+
+
+def test_peer_that_moves_to_the_address_of_another_takes_its_place() -> None:
+    """Sentinels that come back with each other's address. Stock keeps both ids there and asks one process twice."""
+    kit = given(names=(NAME, "other"))
+    heard = kit.hello(P1, at=peer_address(P2))
+    assert heard.one(e.PeerEvicted).run_id == P2
+    assert heard.one(e.PeerMoved).run_id == P1
+    assert set(kit.master.peers) == {P1}
+    assert kit.hello(P2, at=peer_address(P1)).has(e.PeerFound), "and it is known again where it says it is"
+    assert {run_id: peer.address for run_id, peer in kit.master.peers.items()} == {
+        P1: peer_address(P2),
+        P2: peer_address(P1),
+    }
+
+
+def test_silence_at_the_old_address_is_not_held_against_the_new_one() -> None:
+    """Property 26."""
+    kit = given()
+    kit.peers[P1].silent()
+    kit.wait(20_000)
+    assert kit.master.peers[P1].s_down
+    kit.peers[P1].pong = "PONG"
+    heard = kit.hello(P1, at=ELSEWHERE)
+    heard.events += kit.wait(1000).events
+    assert not kit.master.peers[P1].s_down
+    assert not heard.has(e.WentDown)
+
+
+@pytest.mark.parametrize(
+    ("announced", "evicted"),
+    [
+        (GlobalSettings(), True),
+        (GlobalSettings(announce_ip="10.0.1.1"), True),
+        (GlobalSettings(announce_ip="10.0.9.9"), False),
+        (GlobalSettings(announce_port=7000), False),
+    ],
+)
+def test_peer_whose_address_was_given_to_me_is_gone(announced: GlobalSettings, evicted: bool) -> None:
+    """Properties 7 and 12. Asking it is asking myself: stock then agrees with itself that the master is down, and
+    votes for itself twice."""
+    kit = given(peers=2, quorum=2, globals_=announced)
+    assert kit.disk is not None
+    mine = attrs.evolve(kit.disk.masters[0], peers=((P1, HERE), (P2, peer_address(P2))))
+    heard = kit.restart(disk=attrs.evolve(kit.disk, masters=(mine,)))
+    assert heard.has(e.PeerEvicted) == evicted
+    assert (P1 in kit.master.peers) != evicted
+    assert P2 in kit.master.peers
+    assert kit.hello(P1, at=ELSEWHERE).has(e.PeerFound) == evicted
 
 
 @pytest.mark.parametrize("at", [Address("not.a.number", 26379), Address("10.0.9.9", 65536), Address("", 26379)])
@@ -416,6 +494,58 @@ def test_unresolved_master_is_not_switched_away_from_by_its_own_number() -> None
     kit.hear(i.NameResolved("redis-a", MASTER.host))
     assert not kit.hello(P1, epoch=3, config_epoch=3, master=MASTER).has(e.MasterSwitched)
     assert kit.master.config_epoch == 3
+
+
+def test_master_whose_name_is_gone_is_switched_away_from() -> None:
+    """A container takes its name with it. A sentinel that starts after that knows the old master by name only."""
+    kit = given(address=Address("redis-a", 6379), globals_=NAMES, settled=False)
+    kit.hear(i.NameResolved("redis-a", None))
+    assert kit.hello(P1, epoch=3, config_epoch=3, master=R1).has(e.MasterSwitched)
+    assert kit.master.address == R1
+
+
+def test_nobody_switches_to_a_name_without_an_address() -> None:
+    kit = given(globals_=NAMES)
+    kit.hear(i.NameResolved("redis-b", None))
+    assert not kit.hello(P1, epoch=3, config_epoch=3, master=Address("redis-b", 6379)).has(e.MasterSwitched)
+    assert kit.master.config_epoch == 0
+
+
+def test_replica_of_a_name_that_is_gone_is_repointed() -> None:
+    """Core.md 1.5: a name that cannot be resolved is compared as it is written."""
+    kit = given(globals_=NAMES, failover_timeout_ms=5000)
+    kit.muted |= {fx.PollInfo, fx.Repoint}
+    astray = replica_info(Address("redis-old", 6379))
+    kit.info(MASTER, master_info())
+    kit.info(R1, astray)
+    kit.wait(5001)
+    assert not kit.info(R1, astray).has(e.ReplicaRepointed), "the resolver has not answered yet"
+    kit.hear(i.NameResolved("redis-old", None))
+    assert kit.info(R1, astray).has(e.ReplicaRepointed)
+
+
+def test_names_without_an_address_are_remembered_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(senses, "MAX_NAMELESS", 3)
+    kit = given(globals_=NAMES)
+    for n in range(9):
+        kit.hear(i.NameResolved(f"ghost-{n}", None))
+    assert len(kit.engine.senses.nameless) == 3
+    kit.hear(i.NameResolved("ghost-0", R1.host))
+    assert not kit.engine.state.ip("ghost-8")
+    assert kit.engine.state.ip("ghost-0") == R1.host
+    assert len(kit.engine.senses.nameless) == 2
+
+
+def test_one_address_may_be_written_in_many_ways() -> None:
+    """IPv6: what stock sentinels say is always the short form."""
+    kit = given(address=Address("FD00:0:0::0001", 6379))
+    assert kit.vote_asked(P1, 1, about=Address("fd00::1", 6379)).one(fx.AnswerOpinion).leader == P1
+    assert not kit.hello(P1, epoch=3, config_epoch=3, master=Address("fd00::1", 6379)).has(e.MasterSwitched)
+    kit.info(kit.master.address, master_info(replicas=(Address("fd00::2", 6379), Address("fd00:0::2", 6379))))
+    assert Address("fd00::2", 6379) in kit.master.replicas
+    assert Address("fd00:0::2", 6379) not in kit.master.replicas
+    said = kit.wait(3000).all(fx.SayHello)
+    assert {hello.hello.master_host for hello in said} == {"fd00::1"}
 
 
 def test_q17_name_in_a_hello_is_resolved_before_anything_is_concluded() -> None:

@@ -123,11 +123,12 @@ def read_text(path: Path) -> str:
     return path.read_text(errors="replace") if path.exists() else ""
 
 
-def open_client(port: int) -> redis.Redis:
+def open_client(port: int, password: str | None = None) -> redis.Redis:
     """A client that answers or fails within a few seconds, and does not hide a lost connection behind retries."""
     return redis.Redis(
         host=LOOPBACK,
         port=port,
+        password=password,
         protocol=2,
         decode_responses=True,
         socket_timeout=3.0,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,18 +18,22 @@ from .harness_processes import Child
 from .harness_sentinels import REPOSITORY, Kind
 from .harness_servers import redis7_binary
 
-pytestmark = [pytest.mark.real, pytest.mark.needs_redis7]
+pytestmark = pytest.mark.real
 
 
 class Certificates:
     """An authority and one certificate that serves both ways."""
 
     def __init__(self, directory: Path) -> None:
-        authority = trustme.CA()
-        issued = authority.issue_cert(LOOPBACK, "localhost")
         self.authority, self.certificate, self.key = (
             str(directory / name) for name in ("ca.pem", "cert.pem", "key.pem")
         )
+        self.issue()
+
+    def issue(self) -> None:
+        """Another authority and certificate take the place of the present ones."""
+        authority = trustme.CA()
+        issued = authority.issue_cert(LOOPBACK, "localhost")
         authority.cert_pem.write_to_path(self.authority)
         issued.private_key_pem.write_to_path(self.key)
         Path(self.certificate).write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
@@ -65,6 +71,7 @@ def _run(lab: Lab, name: str, command: Sequence[str], lines: Sequence[str], dire
     return child
 
 
+@pytest.mark.needs_redis7
 def test_a_failover_over_tls_with_client_certificates(lab: Lab, tmp_path: Path) -> None:
     papers = Certificates(tmp_path)
     ports = [lab.ports.claim() for _ in range(6)]
@@ -111,3 +118,41 @@ def test_a_failover_over_tls_with_client_certificates(lab: Lab, tmp_path: Path) 
     finally:
         for child in children:
             child.clean_up()
+
+
+@pytest.mark.parametrize("way", ["signal", "interval"])
+def test_certificates_are_renewed_without_a_restart(lab: Lab, tmp_path: Path, way: str) -> None:
+    """Who is connected stays so; who comes later meets the new certificate and needs one of the new authority."""
+    papers = Certificates(tmp_path)
+    (tmp_path / "old").mkdir()
+    for name in ("ca.pem", "cert.pem", "key.pem"):
+        shutil.copy(tmp_path / name, tmp_path / "old" / name)
+    port, nobody = lab.ports.claim(), lab.ports.claim()
+    lines = [*papers.lines(port), f"sentinel monitor {MASTER} {LOOPBACK} {nobody} 1"]
+    if way == "interval":
+        lines.append("tls-auto-reload-interval 1")
+    child = _run(lab, "sentinel", Kind.OURS.command(Path("CONF")), lines, tmp_path)
+    try:
+        child.spawn()
+        before = papers.client(port)
+        lab.wait_until(before.ping, "it answers over TLS")
+        if way == "signal":
+            Path(papers.key).write_text("half written")
+            child.send_signal(signal.SIGHUP)
+            log = tmp_path / "sentinel" / "log"
+            lab.wait_until(lambda: "TLS certificates stay as they were" in log.read_text(), "it says what is wrong")
+            shutil.copy(tmp_path / "old" / "key.pem", papers.key)
+            assert papers.client(port).ping()
+        papers.issue()
+        if way == "signal":
+            child.send_signal(signal.SIGHUP)
+        lab.wait_until(lambda: papers.client(port).ping(), "it shows the new certificate and takes one of ours")
+        assert before.ping()
+        old = redis.Redis(
+            host=LOOPBACK, port=port, ssl=True, ssl_ca_certs=papers.authority,
+            ssl_certfile=str(tmp_path / "old" / "cert.pem"), ssl_keyfile=str(tmp_path / "old" / "key.pem"),
+        )
+        with pytest.raises((redis.ConnectionError, OSError)):
+            old.ping()
+    finally:
+        child.clean_up()

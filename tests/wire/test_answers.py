@@ -305,7 +305,9 @@ def test_config_get_gives_earlier_patterns_first_and_nothing_twice() -> None:
         b"$11\r\nannounce-ip\r\n$7\r\n1.1.1.1\r\n"
     )
     assert answers.global_settings([b"nope"], settings, "notice", 3) == b"%0\r\n"
-    assert b"secret" in answers.global_settings([b"sentinel-pass"], settings, "notice", 3)
+    shown = answers.global_settings([b"sentinel-pass"], settings, "notice", 3)
+    assert b"secret" not in shown
+    assert b"******" in shown
 
 
 def test_debug_shows_thirteen_pairs() -> None:

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from trio_sentinel.errors import ConfigError, StartupError
 from trio_sentinel.wire.conf import Configuration, fatal_report, load_configuration
+from trio_sentinel.wire.conf_secrets import shown_line
 
 
 class Who(enum.Enum):
@@ -254,7 +255,7 @@ def test_a_bad_file_is_refused_with_the_text_of_stock(bad: Bad) -> None:
     assert (error.problem, error.line) == (bad.problem, bad.line)
     if bad.line is not None:
         shown = bad.text.split(b"\n")[bad.line - 1].strip(b" \t\r").decode("utf-8", "surrogateescape")
-        assert error.source == shown
+        assert error.source == shown_line(shown)
 
 
 def test_a_missing_included_file_is_told_to_the_log() -> None:

@@ -66,19 +66,26 @@ def make_contexts(directives: Directives) -> TlsContexts | None:
     return TlsContexts(server=server, client=client, warnings=tuple(odd))
 
 
-def reload_certificates(contexts: TlsContexts, directives: Directives) -> None:
-    """Read the certificate files again (``tls-auto-reload-interval``); connections made from now on use them.
+def fingerprint(directives: Directives) -> tuple[tuple[int, int, int] | None, ...]:
+    """Changes whenever a file that `make_contexts` reads is written or replaced (files in a directory of authorities
+    are found by OpenSSL when it needs them)."""
+    names = (
+        directives.tls_cert_file,
+        directives.tls_key_file,
+        directives.tls_client_cert_file,
+        directives.tls_client_key_file,
+        directives.tls_ca_cert_file,
+        directives.tls_dh_params_file,
+    )
+    return tuple(_stamp(name) for name in names if name)
 
-    Raises:
-        StartupError: a file cannot be used; what was loaded before stays.
-    """
-    pairs = [(contexts.server, (directives.tls_cert_file, directives.tls_key_file, directives.tls_key_file_pass))]
-    if contexts.client is not None:
-        pairs.append((contexts.client, _client_pair(directives)))
-    for _, pair in pairs:
-        _load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), *pair)
-    for context, pair in pairs:
-        _load_certificate(context, *pair)
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    try:
+        about = Path(path).stat()
+    except OSError:
+        return None
+    return about.st_mtime_ns, about.st_size, about.st_ino
 
 
 def _check(directives: Directives) -> None:

@@ -456,6 +456,10 @@ class Engine:
         if heard.ip is not None and self.state.names.get(heard.host) != heard.ip:
             self._apply(e.NameLearnt(host=heard.host, ip=heard.ip))
 
+    def _link_opened(self, heard: i.LinkOpened) -> None:
+        if isinstance(heard.link, PeerLink):
+            self._apply_all(topology.meet_peer(self._s, heard.link.run_id, heard.local_host))
+
     def _ping_answered(self, heard: i.PingAnswered) -> None:
         self._turn.effects += senses.script_to_kill(self._s, heard)
         if not isinstance(heard.link, PeerLink):
@@ -585,6 +589,7 @@ _HANDLERS: Final[dict[type[i.Input], Callable[[Engine, Any], None]]] = {
     i.ConfigSaved: Engine._config_saved,
     i.ConfigSaveFailed: Engine._config_save_failed,
     i.NameResolved: Engine._name_resolved,
+    i.LinkOpened: Engine._link_opened,
     i.PingAnswered: Engine._ping_answered,
     i.InfoHeard: Engine._info_heard,
     i.HelloHeard: Engine._hello_heard,

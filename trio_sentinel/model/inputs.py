@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
 from trio_sentinel.model.settings import GlobalSettings
 from trio_sentinel.model.values import (
@@ -178,7 +178,8 @@ class SetAsked:
 
     request: int
     name: str
-    options: tuple[tuple[str, ...], ...]
+    options: tuple[tuple[str, ...], ...] = field(repr=False)
+    """Not shown: a password may be among them."""
     refusal: str | None = None
     """The error of the first bad group after these, already in RESP words; the good ones before it stay applied."""
 

@@ -174,3 +174,5 @@ class Observations:
     masters: dict[str, MasterWatch] = Factory(dict)
     made: int = 0
     """How many links and opinions were ever made."""
+    nameless: set[str] = Factory(set)
+    """Host names of which the resolver said last that it knows no address, and of which none is remembered."""

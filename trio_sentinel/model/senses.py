@@ -21,10 +21,13 @@ from trio_sentinel.model.observations import (
 )
 from trio_sentinel.model.situation import Situation
 from trio_sentinel.model.state import Master, Replica
-from trio_sentinel.model.values import Channel, LinkId, PeerLink, ServerLink
+from trio_sentinel.model.values import Channel, LinkId, PeerLink, Role, ServerLink
 
 GOOD_PONGS = ("PONG", "LOADING", "MASTERDOWN")
 """Beginnings of an acceptable reply to PING, status or error (core.md 4.1)."""
+
+MAX_NAMELESS = 10_000
+"""Names without an address remembered: they come from others."""
 
 # ---------------------------------------------------------------- who is meant
 
@@ -170,6 +173,9 @@ def _info_heard(s: Situation, heard: i.InfoHeard) -> tuple[str, ...] | None:
         return waiting
     sense.info_at_ms = s.now_ms
     sense.info_text = heard.text
+    server = server_of(s, heard.link)
+    if reading.role is Role.REPLICA and server is not None and (server[1] or server[0]).role is Role.MASTER:
+        sense.conf_changed_at_ms = s.now_ms  # whom it follows is news, even if it is whom it followed before
     sense.master_link_down_ms = reading.master_link_down_ms
     if reading.master_host is not None and reading.master_host.lower() != (sense.master_host or "").lower():
         sense.master_host = reading.master_host
@@ -266,6 +272,15 @@ def _opinion_heard(s: Situation, heard: i.OpinionHeard) -> tuple[str, ...] | Non
     return (heard.master,)
 
 
+def _name_resolved(s: Situation, heard: i.NameResolved) -> tuple[str, ...]:
+    nameless = s.senses.nameless
+    if heard.ip is not None:
+        nameless.discard(heard.host)
+    elif len(nameless) < MAX_NAMELESS and s.state.ip(heard.host) == "":
+        nameless.add(heard.host)
+    return NOBODY
+
+
 def _nobody(s: Situation, heard: i.Input) -> tuple[str, ...]:
     return NOBODY
 
@@ -286,7 +301,7 @@ PERCEIVE: dict[type[i.Input], Callable[[Situation, Any], tuple[str, ...] | None]
     i.TimePassed: _nobody,
     i.ConfigSaved: _nobody,
     i.ConfigSaveFailed: _nobody,
-    i.NameResolved: _nobody,
+    i.NameResolved: _name_resolved,
     i.OpinionAsked: _nobody,
     i.MonitorAsked: _nobody,
     i.RemoveAsked: _of_asked,

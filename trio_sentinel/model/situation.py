@@ -58,6 +58,11 @@ class Situation:
         """What is perceived of another sentinel process."""
         return self.senses.peers[run_id]
 
+    def awaits_ip(self, host: str) -> bool:
+        """Whether the address of `host` is still being asked for: nothing is concluded from its name before. A name
+        that has no address any more, as that of a dead container, is compared as it is written."""
+        return self.state.ip(host) == "" and host not in self.senses.nameless
+
     def same_server(self, one: Master | Replica, other: Master | Replica) -> bool:
         """Whether two records are of one server: at the same address, or the same process at two addresses. Told to
         follow the other, it would follow itself."""

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from attrs import Factory, define, frozen
 
 from trio_sentinel.model.settings import GlobalSettings, MasterSettings, Timing
-from trio_sentinel.model.values import Address, Epoch, Kind, Millis, Role, RunId, ServerLink, Subject, is_ip
+from trio_sentinel.model.values import Address, Epoch, Kind, Millis, Role, RunId, ServerLink, Subject, canonical_ip
 
 
 class Manner(enum.Enum):
@@ -216,7 +216,7 @@ class SentinelState:
 
     def ip(self, host: str) -> str:
         """The numeric form of `host`; empty while a name is not resolved."""
-        return host if is_ip(host) else self.names.get(host, "")
+        return canonical_ip(host) or self.names.get(host, "")
 
     def shown(self, host: str) -> str:
         """The announce form of `host` (core.md 1.5)."""
@@ -228,6 +228,10 @@ class SentinelState:
             return True
         ip = self.ip(one)
         return ip != "" and ip == self.ip(other)
+
+    def place(self, address: Address) -> tuple[str, int]:
+        """Equal for two addresses that are known to be one, to count or look up many."""
+        return self.ip(address.host) or address.host.lower(), address.port
 
     def same_address(self, one: Address, other: Address) -> bool:
         """Whether two addresses name the same process."""

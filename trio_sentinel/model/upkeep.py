@@ -80,6 +80,7 @@ def watch_peer(s: Situation, master: Master, run_id: RunId) -> Iterator[Effect]:
         s.senses.opinions[master.name, run_id] = s.senses.masters[master.name].opinions[run_id] = opinion
     if sense.address != address:
         sense.address = address
+        sense.last_ok_at_ms = sense.last_pong_at_ms = sense.ping_since_ms = s.now_ms  # silence was heard elsewhere
         yield from hang_up(s, sense, "moved to another address")
 
 

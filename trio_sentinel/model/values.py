@@ -53,13 +53,18 @@ class Level(enum.IntEnum):
 
 
 @lru_cache(maxsize=65536)
+def canonical_ip(host: str) -> str:
+    """The one way of writing the numeric address `host`; empty when it is none. IPv6 has many ways."""
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return ""
+    return f"::ffff:{ip.ipv4_mapped}" if ip.version == 6 and ip.ipv4_mapped is not None else str(ip)
+
+
 def is_ip(host: str) -> bool:
     """Whether `host` is a numeric IPv4 or IPv6 address."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+    return canonical_ip(host) != ""
 
 
 @frozen(order=True, cache_hash=True)

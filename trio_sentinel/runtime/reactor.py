@@ -132,6 +132,10 @@ class Listening:
         """The descriptor; -1 when closed."""
         return self.sock.fileno()
 
+    def use(self, tls: ssl.SSLContext) -> None:
+        """From now on shake hands by this context."""
+        self._tls = tls
+
     def close(self) -> None:
         """Stop listening."""
         self.abort()

@@ -54,7 +54,7 @@ class Service:
         self._board = board
         self._errands = errands
         self._keeper = keeper
-        self._links = links
+        self.links: Final = links
         self._link_reactor = link_reactor
         self._client_reactor = client_reactor
         self._clients = clients
@@ -82,7 +82,7 @@ class Service:
                             yield
                         finally:
                             self._stopping = True
-                    self._links.close()
+                    self.links.close()
                 self._clients.close_all()
             self._board.close()
 
@@ -114,7 +114,7 @@ class Service:
                         self._supervisors[subject.master].tell(event)
 
     def _supervisor(self, name: str) -> Supervisor:
-        supervisor = self._supervisors[name] = Supervisor(name, self._engine.state, self._links, self._log)
+        supervisor = self._supervisors[name] = Supervisor(name, self._engine.state, self.links, self._log)
         return supervisor
 
     async def _sweep(self) -> None:

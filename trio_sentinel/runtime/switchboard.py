@@ -133,6 +133,10 @@ class Switchboard:
         """Do what one effect says. Never calls the mind; what fails comes back later as an input."""
         self.deeds[type(effect)](effect)
 
+    def use(self, tls: ssl.SSLContext | None) -> None:
+        """Open links by this context from now on."""
+        self._tls = tls
+
     def flush(self) -> None:
         """Send what was ordered since the last time. To be called after each thought of the mind."""
         if self._unflushed:

@@ -244,8 +244,11 @@ class Cluster:
 
     @property
     def excused(self) -> bool:
-        """Whether liveness is not promised: stock alone, or after stock spoilt an epoch (``stock_checks.py``)."""
-        return bool(self.checker.spoilt) or all(isinstance(s, StockSentinel) for s in self.sentinels.values())
+        """Whether liveness is not promised: stock alone, after stock spoilt an epoch, or while a stock member's clock
+        is behind itself (``stock_checks.py``)."""
+        stock = [sentinel for sentinel in self.sentinels.values() if isinstance(sentinel, StockSentinel)]
+        alone = len(stock) == len(self.sentinels)
+        return alone or bool(self.checker.spoilt) or any(sentinel.mind.clock_fell for sentinel in stock)
 
     def switches(self) -> int:
         """How often a leader ended a failover."""

@@ -475,11 +475,28 @@ def make_peace(cluster: Cluster, options: Options) -> None:
             sentinel.start()
         sentinel.ask(lambda n: i.CrashPointsSetAsked(n, False, False))
     for name in sorted(cluster.settings):
-        monitored = [s.engine.state.masters[name] for s in cluster.each_up() if name in s.engine.state.masters]
-        newest = max(monitored, key=lambda master: master.config_epoch, default=None)
-        home = next(address for address, owner in cluster.homes.items() if owner == name)
-        address = home if newest is None else newest.current_address
+        _agree_on_address(cluster, name)
         for sentinel in cluster.sentinels.values():
-            if name not in sentinel.engine.state.masters:
-                monitor_again(cluster, sentinel, name, address)
             restore_settings(cluster, sentinel, name)
+
+
+def _agree_on_address(cluster: Cluster, name: str) -> None:
+    """Every sentinel watches `name` again. MONITOR gives an address without an epoch, so nothing that sentinels say can
+    settle two such addresses: the operator who gave them does (core.md Q25)."""
+    monitored = [s.engine.state.masters[name] for s in cluster.each_up() if name in s.engine.state.masters]
+    home = next(address for address, owner in cluster.homes.items() if owner == name)
+    newest = max(monitored, key=lambda m: (m.config_epoch, _plays_master(cluster, m.current_address)), default=None)
+    address = home if newest is None else newest.current_address
+    for sentinel in cluster.sentinels.values():
+        master = sentinel.engine.state.masters.get(name)
+        if master is not None and newest is not None and newest.config_epoch == 0 and master.address != address:
+            cluster.seen["an operator settles two addresses without an epoch"] += 1
+            sentinel.ask(lambda n: i.RemoveAsked(n, name))
+            master = None
+        if master is None:
+            monitor_again(cluster, sentinel, name, address)
+
+
+def _plays_master(cluster: Cluster, address: Address) -> bool:
+    server = cluster.servers.get(address)
+    return server is not None and server.master is None

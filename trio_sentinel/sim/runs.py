@@ -211,7 +211,9 @@ def what_is_wrong(cluster: Cluster) -> tuple[int, str] | None:
     for name in cluster.settings:
         views: set[tuple[int, Address]] = set()
         for sentinel in cluster.sentinels.values():
-            master = sentinel.engine.state.masters[name]
+            master = sentinel.engine.state.masters.get(name)
+            if master is None:
+                return 29, f"{sentinel.name} does not watch {name}"
             if master.failover is not None:
                 return 29, f"{sentinel.name}: a failover of {name} is open"
             if master.s_down or master.o_down:
@@ -288,7 +290,8 @@ def require_no_lost_answers(sentinel: SimSentinel) -> None:
 def is_dead_end(cluster: Cluster, name: str) -> bool:
     """Whether nobody may be promoted, by the filter that stock has too (core.md 11.3, number 6): every server was cut
     off from its master for too long before the master was called down. An operator must choose then."""
-    down = [s for s in cluster.sentinels.values() if s.engine.state.masters[name].s_down]
+    watching = [s for s in cluster.sentinels.values() if name in s.engine.state.masters]
+    down = [s for s in watching if s.engine.state.masters[name].s_down]
     for sentinel in down:
         master = sentinel.engine.state.masters[name]
         limit_ms = 10 * master.settings.down_after_ms

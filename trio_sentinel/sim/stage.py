@@ -17,15 +17,19 @@ from typing import Any
 import attrs
 import trio
 import trio.testing
+from attrs import frozen
 
+from trio_sentinel.model.settings import MasterSettings
 from trio_sentinel.model.values import Address
 from trio_sentinel.sim.checkers import Broken
 from trio_sentinel.sim.cluster import Cluster
 from trio_sentinel.sim.options import Options, draw
+from trio_sentinel.sim.process import SimSentinel
 from trio_sentinel.sim.redis import FakeServer
-from trio_sentinel.sim.runs import Report, fill, found, play, populate
+from trio_sentinel.sim.runs import WARM_UP_MS, Report, fill, found, play, populate
 from trio_sentinel.sim.stage_clients import StagedWriter
 from trio_sentinel.sim.stage_network import StageNetwork
+from trio_sentinel.sim.stage_nuisance import Nuisance
 from trio_sentinel.sim.stage_sentinel import StagedSentinel
 from trio_sentinel.sim.stage_server import StagedServer
 from trio_sentinel.sim.stage_world import EPOCH_MS, StageWorld
@@ -34,6 +38,30 @@ SETTLE_MS = 3000
 """An operator needs a connection to say something."""
 CALM_MS = 8000
 LOG_LINES = 400
+SCRIPT = "/usr/bin/tell"
+
+
+@frozen(kw_only=True)
+class Scenery:
+    """What only the full stage has, drawn from the seed."""
+
+    choppy: bool = False
+    scripts: bool = False
+    server_password: str | None = None
+    port_password: str | None = None
+    nuisance: bool = False
+
+    @classmethod
+    def drawn(cls, seed: int) -> Scenery:
+        """The scenery of a seed."""
+        dice = random.Random(f"scenery {seed}")
+        return cls(
+            choppy=dice.random() < 0.5,
+            scripts=dice.random() < 0.3,
+            server_password="secret" if dice.random() < 0.3 else None,
+            port_password="open sesame" if dice.random() < 0.3 else None,
+            nuisance=dice.random() < 0.5,
+        )
 
 
 class StageCluster(Cluster):
@@ -45,9 +73,17 @@ class StageCluster(Cluster):
     writer_class = StagedWriter
     world: StageWorld
 
-    def __init__(self, world: StageWorld, nursery: trio.Nursery, latency_ms: tuple[int, int] = (0, 2)) -> None:
+    def __init__(
+        self,
+        world: StageWorld,
+        nursery: trio.Nursery,
+        latency_ms: tuple[int, int] = (0, 2),
+        scenery: Scenery | None = None,
+    ) -> None:
         super().__init__(world, latency_ms)
         self.nursery = nursery
+        self.scenery = Scenery() if scenery is None else scenery
+        self.streams.choppy = self.scenery.choppy
         self.error: BaseException | None = None
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         """The last lines of all daemons' logs."""
@@ -87,8 +123,20 @@ class StageCluster(Cluster):
         """See `Cluster`."""
         server = super().add_server(host, master, home=home, priority=priority)
         assert isinstance(server, StagedServer)
+        server.password = self.scenery.server_password
         server.listen()
         return server
+
+    def add_sentinel(
+        self, host: str, masters: dict[str, Address], settings: MasterSettings, **more: Any
+    ) -> SimSentinel:
+        """See `Cluster`."""
+        scenery = self.scenery
+        script = SCRIPT if scenery.scripts else None
+        settings = attrs.evolve(
+            settings, auth_pass=scenery.server_password, notification_script=script, client_reconfig_script=script
+        )
+        return super().add_sentinel(host, masters, settings, **more)
 
 
 def draw_full(seed: int) -> Options:
@@ -105,6 +153,7 @@ def draw_full(seed: int) -> Options:
         clock_ppm=tuple(dice.choice((0, 0, 200, -200, 20_000, -20_000)) for _ in range(sentinels)),
         harm_ms=dice.choice((10_000, 15_000, 25_000)),
         write_ms=500,
+        members=(),
     )
 
 
@@ -140,8 +189,9 @@ def repeatable(seed: int) -> Iterator[None]:
 async def _perform(options: Options, clock: trio.abc.Clock) -> Report:
     report = Report(options=options)
     async with trio.open_nursery() as nursery:
-        cluster = StageCluster(StageWorld(options.seed, clock), nursery, options.latency_ms)
-        cluster.streams.choppy = random.Random(f"choppy {options.seed}").random() < 0.5
+        scenery = Scenery.drawn(options.seed)
+        cluster = StageCluster(StageWorld(options.seed, clock), nursery, options.latency_ms, scenery)
+        cluster.note(f"{scenery}")
         nursery.start_soon(_keep_time, cluster, name="world")
         try:
             await _play(cluster, options, report)
@@ -163,6 +213,8 @@ async def _keep_time(cluster: StageCluster) -> None:
 
 async def _play(cluster: StageCluster, options: Options, report: Report) -> None:
     populate(cluster, options)
+    if cluster.scenery.nuisance:
+        Nuisance(cluster, cluster.world.now_ms + WARM_UP_MS + options.harm_ms).begin()
     for length_ms in play(cluster, options, report, settle_ms=SETTLE_MS, calm_ms=CALM_MS):
         await trio.sleep_until((cluster.world.now_ms + length_ms) / 1000)
         if cluster.error is not None:

@@ -56,13 +56,23 @@ class Talker:
         target: Address,
         on_reply: Callable[[Reply], None],
         on_gone: Callable[[], None],
+        password: str | None = None,
     ) -> None:
         self._on_reply = on_reply
         self._on_gone = on_gone
+        self._unheard = 0 if password is None else 1
         self._reader = ReplyReader()
         self._out = bytearray()
         self.gone = False
         self._end: End = network.connect(person, person.address.host, target, self)
+        if password is not None:
+            self.say("AUTH", password)
+
+    @property
+    def life(self) -> int:
+        """Which life of the process it leads to; once it is connected."""
+        assert self._end.far is not None
+        return self._end.far.life
 
     def say(self, *words: str) -> None:
         """Send one command as soon as it is possible."""
@@ -82,7 +92,9 @@ class Talker:
         self._flush()
         if end.inbox:
             for reply in self._reader.feed(end.read(len(end.inbox))):
-                if not self.gone:
+                if self._unheard:
+                    self._unheard -= 1  # the answer to AUTH
+                elif not self.gone:
                     self._on_reply(reply)
         if (end.broken or end.ended) and not self.gone:
             self.close()
@@ -113,6 +125,9 @@ class Operator:
     def send(self, request: i.Request) -> None:
         """Say what the request says, in order."""
         self._words.extend(WORDS[type(request)](request))
+        password = self._sentinel.cluster.scenery.server_password
+        if isinstance(request, i.MonitorAsked) and password is not None:
+            self._words.append(("SENTINEL", "SET", request.name, "auth-pass", password))
         if self._talker is None:
             self._call()
 
@@ -126,7 +141,9 @@ class Operator:
     def _call(self) -> None:
         sentinel = self._sentinel
         self._unanswered = len(self._words)
-        talker = self._talker = Talker(sentinel.network, self._person, sentinel.address, self._heard, self._refused)
+        talker = self._talker = Talker(
+            sentinel.network, self._person, sentinel.address, self._heard, self._refused, sentinel.password
+        )
         for words in self._words:
             talker.say(*words)
 
@@ -173,12 +190,9 @@ def _failover(asked: i.FailoverAsked) -> list[tuple[str, ...]]:
 
 
 def _crash_points(asked: i.CrashPointsSetAsked) -> list[tuple[str, ...]]:
-    points = []
-    if asked.after_election:
-        points.append("crash-after-election")
-    if asked.after_promotion:
-        points.append("crash-after-promotion")
-    return [("SENTINEL", "SIMULATE-FAILURE", *points)]
+    points = (("crash-after-election", asked.after_election), ("crash-after-promotion", asked.after_promotion))
+    words = [word for word, wanted in points if wanted]
+    return [("SENTINEL", "SIMULATE-FAILURE", *(words or ("help",)))]  # each call clears what was set before
 
 
 WORDS: Final[dict[type[Any], Callable[[Any], list[tuple[str, ...]]]]] = {
@@ -231,8 +245,14 @@ class StagedWriter(Writer):
 
     def _choose_sentinel(self) -> None:
         self.source = self.cluster.world.random.choice(self.cluster.staged())
+        source = self.source
         self.asking = Talker(
-            self.cluster.streams, self.person, self.source.address, self._told_address, self._lost_sentinel
+            self.cluster.streams,
+            self.person,
+            source.address,
+            self._told_address,
+            self._lost_sentinel,
+            source.password,
         )
 
     def _lost_sentinel(self) -> None:
@@ -264,7 +284,6 @@ class StagedWriter(Writer):
 
     def _listen(self) -> None:
         sentinel = self.cluster.world.random.choice(self.cluster.staged())
-        switches = sentinel.switches
         places: list[int] | None = None
 
         def heard(reply: Reply) -> None:
@@ -272,13 +291,16 @@ class StagedWriter(Writer):
             if not isinstance(reply, list) or reply[0] != b"message":
                 return
             payload = reply[2]
+            switches = sentinel.switches[talker.life]
             wanted = range(len(switches)) if places is None else [place + 1 for place in places]
             places = [place for place in wanted if switches[place : place + 1] == [payload]]
             require(bool(places), "news", f"{sentinel.name} publishes {payload!r} out of order")
             self.cluster.seen["a switch heard by a subscriber"] += 1
 
-        self.listening = Talker(self.cluster.streams, self.person, sentinel.address, heard, self._deaf)
-        self.listening.say("SUBSCRIBE", "+switch-master")
+        talker = self.listening = Talker(
+            self.cluster.streams, self.person, sentinel.address, heard, self._deaf, sentinel.password
+        )
+        talker.say("SUBSCRIBE", "+switch-master")
 
     def _deaf(self) -> None:
         self.listening = None
@@ -292,7 +314,14 @@ class StagedWriter(Writer):
             self._leave_server()
         if self.writing is None:
             self.written_to = address
-            self.writing = Talker(self.cluster.streams, self.person, address, self._written, self._leave_server)
+            self.writing = Talker(
+                self.cluster.streams,
+                self.person,
+                address,
+                self._written,
+                self._leave_server,
+                self.cluster.scenery.server_password,
+            )
         self.count += 1
         value = f"{self.name} {self.count}"
         self.sent.append((now_ms, address, value.encode()))

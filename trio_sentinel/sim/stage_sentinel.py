@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -56,13 +57,15 @@ class StagedSentinel(SimSentinel):
 
     def __init__(self, cluster: StageCluster, name: str, address: Address, snapshot: Snapshot) -> None:
         self.files = VirtualDisk()
-        self.first_lines = FIRST_LINES.format(port=address.port)
+        self.password = cluster.scenery.port_password
+        password = "" if self.password is None else f'requirepass "{self.password}"\n'
+        self.first_lines = FIRST_LINES.format(port=address.port) + password
         self.kernel: Kernel
         self.parts: Assembly
         self.shown: dict[str, list[tuple[int, Address]]] = {}
         """By master: since when which address is told to clients, in this life."""
-        self.switches: list[bytes] = []
-        """What was published as +switch-master, in this life."""
+        self.switches: defaultdict[int, list[bytes]] = defaultdict(list)
+        """What was published as +switch-master, by life."""
         self.scope = trio.CancelScope()
         self._thawed = trio.Event()
         super().__init__(cluster, name, address, snapshot)
@@ -88,7 +91,7 @@ class StagedSentinel(SimSentinel):
         """Begin from what is in the file."""
         self.up, self.host_up, self.frozen = True, True, False
         self.life += 1
-        self.pongs, self.voices, self.shown, self.switches = {}, {}, {}, []
+        self.pongs, self.voices, self.shown = {}, {}, {}
         self._started_at_ms = self.world.now_ms
         self.kernel = Kernel(self.network, self)
         self.scope = trio.CancelScope()
@@ -128,7 +131,9 @@ class StagedSentinel(SimSentinel):
             await closed.wait()
         resolving.cancel_scope.cancel()
         if life == self.life:
+            self.cluster.seen["a shutdown in good order"] += 1
             self.crash()
+            self.cluster.restart_later(self)
 
     def _host(self, configuration: Configuration, resolving: trio.Nursery) -> Host:
         clock = StageClock(self)
@@ -215,7 +220,7 @@ class StagedSentinel(SimSentinel):
     def note_switch(self, effect: fx.Announce) -> None:
         """What subscribers must hear of it."""
         told = [one.payload for one in bulletins_of(effect.event) if one.channel == "+switch-master"]
-        self.switches += [payload.encode() for payload in told]
+        self.switches[self.life] += [payload.encode() for payload in told]
 
     def exit_by_order(self) -> None:
         """SENTINEL SIMULATE-FAILURE has come to its point."""

@@ -203,16 +203,16 @@ def _request(data: bytearray) -> tuple[Argv, int] | None:
 
 _REFUSED_LOADING: Final = frozenset({b"ping", b"slaveof", b"replicaof", b"failover", b"set", b"script"})
 _REFUSED_STALE: Final = frozenset({b"ping", b"set", b"script"})
-_ALLOWED_BUSY: Final = frozenset({b"auth", b"multi", b"script"})
+_ALLOWED_BUSY: Final = frozenset({b"auth", b"multi", b"discard", b"script"})
 _WRITES: Final = frozenset({b"set", b"publish"})
 
 
 def _waits(guest: Guest, argv: Argv) -> bool:
-    """Whether CLIENT PAUSE WRITE holds a command back: what may reach replicas, alone or in a transaction."""
+    """Whether CLIENT PAUSE WRITE holds a command back: what may reach replicas. It is not even queued."""
     word = argv[0].lower()
     if word == b"exec":
         return any(queued[0].lower() in _WRITES for queued in guest.queue or ())
-    return guest.queue is None and word in _WRITES
+    return word in _WRITES
 
 
 def refusal(guest: Guest, argv: Argv) -> str | None:

@@ -7,7 +7,7 @@ once how it went, and the process stands still afterwards for as long as the dis
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import inputs as i
@@ -35,9 +35,6 @@ class _Died(Exception):
 class StockSentinel(SimSentinel):
     """A stock sentinel process."""
 
-    standard: ClassVar[Defects] = Defects()
-    """The defects of those that are not given others."""
-
     def __init__(
         self,
         cluster: Cluster,
@@ -51,7 +48,7 @@ class StockSentinel(SimSentinel):
         self.kind = flavour.value
         self.checker = cluster.stock_checker
         self.flavour = flavour
-        self.defects = self.standard if defects is None else defects
+        self.defects = Defects() if defects is None else defects
         self.deeds = DEEDS
         self.lost_writes = 0
         """How often a write of the file failed, in all lives."""

@@ -10,8 +10,8 @@ too, except for the epochs in which a stock member was *seen* to do one of these
 * Q5: it took an epoch from a hello without the address, because the address was unusable, or because it was the old
   master's own while the member brought replicas over to a promoted one ("overtaken" in ``stock_state.Defects``).
 
-Liveness (29 to 31, and the exam at the end of peace) is promised as long as one of ours is in the quorum and no epoch
-was marked so.
+Liveness (29 to 31, and the exam at the end of peace) is promised as long as one of ours is in the quorum, no epoch was
+marked so, and no stock member's wall clock was set back in its present life (Q21).
 
 **A stock member** is held to these properties of core.md 20: 1 to 4 (until a write of its file failed, Q3, or, for one
 master, until it was removed, Q25; not for the epoch of a manual attempt, Q4), 9 (with its own count of the votes), 11,

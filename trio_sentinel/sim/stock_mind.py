@@ -45,6 +45,8 @@ from trio_sentinel.sim.stock_state import (
 
 HZ: Final = 10
 HZ_SPREAD: Final = 10
+SINCE_1970_MS: Final = 1_750_000_000_000
+"""Wall clocks count from 1970, so that a step back never leads to before the beginning, where 0 means "never"."""
 
 Write = Callable[[Snapshot], bool]
 
@@ -75,6 +77,9 @@ class StockMind:
         """Links to other sentinels, shared by the records of all masters [2.5]."""
         self.poisoned: set[tuple[str, Epoch]] = set()
         """Where Q5 happened: (master, epoch)."""
+        self.clock_fell = False
+        """Whether the wall clock was set back in this life: what was done "later" is repeated only when that time comes
+        again, so that lost connections stay lost for as long (Q21)."""
         self._write = write
         self._events: list[e.Event] = []
         self._effects: list[fx.Effect] = []
@@ -87,7 +92,7 @@ class StockMind:
     def start(self, snapshot: Snapshot, now_ms: Millis, *, own_port: int = 0) -> Outcome:
         """Begin from the file. Voted ids, failovers and flags are not in it [9, 15]."""
         assert snapshot.my_id is not None
-        self.now_ms = now_ms
+        self.now_ms = SINCE_1970_MS + now_ms
         opening = restored(snapshot, snapshot.my_id, own_port, Timing())
         state = self.state
         state.my_id, state.own_port = opening.my_id, own_port
@@ -102,7 +107,7 @@ class StockMind:
         """Take one input in."""
         if type(heard) is i.TimePassed:
             self._wall_offset_ms = heard.wall_ms - now_ms
-        self.now_ms = now_ms + self._wall_offset_ms
+        self.now_ms = SINCE_1970_MS + now_ms + self._wall_offset_ms
         try:
             HANDLERS[type(heard)](self, heard)
         except _Exit:
@@ -256,7 +261,8 @@ class StockMind:
         """[8] Entering TILT, again and again while the trigger lasts."""
         before_ms, self._ticked_wall_ms = self._ticked_wall_ms, wall_ms
         if before_ms is not None and not 0 <= wall_ms - before_ms <= self.state.timing.tilt_trigger_ms:
-            self.state.tilt_since_ms = wall_ms
+            self.state.tilt_since_ms = self.now_ms
+            self.clock_fell = self.clock_fell or wall_ms < before_ms
             self.state.total_tilt += 1
             self.emit(e.TiltEntered(at_ms=self.now_ms))
 

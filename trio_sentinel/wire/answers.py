@@ -172,12 +172,12 @@ _GLOBALS: Final[dict[bytes, Callable[[GlobalSettings], str]]] = {
     b"announce-ip": lambda settings: settings.announce_ip or "",
     b"announce-port": lambda settings: str(settings.announce_port),
     b"sentinel-user": lambda settings: settings.sentinel_user or "",
-    b"sentinel-pass": lambda settings: settings.sentinel_pass or "",
+    b"sentinel-pass": lambda settings: requests.MASK if settings.sentinel_pass else "",
 }
 
 
 def global_settings(patterns: Iterable[bytes], settings: GlobalSettings, loglevel: str, proto: int) -> bytes:
-    """CONFIG GET: earlier patterns come first, no parameter twice."""
+    """CONFIG GET: earlier patterns come first, no parameter twice. Stock shows the password, we do not."""
     shown: dict[bytes, str] = {}
     for pattern in patterns:
         compiled = glob.compiled(pattern, ignore_case=True)

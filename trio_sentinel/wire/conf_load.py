@@ -17,6 +17,7 @@ from attrs import define, evolve, field, frozen
 from trio_sentinel.errors import ConfigError, StartupError
 from trio_sentinel.model.snapshot import Snapshot
 from trio_sentinel.wire import commands, conf_lexer, directives, resp
+from trio_sentinel.wire.conf_secrets import shown_line
 from trio_sentinel.wire.conf_statements import Origin, Statement, Statements
 from trio_sentinel.wire.directives import BadValue, Directives
 from trio_sentinel.wire.resp import told
@@ -162,7 +163,7 @@ class _Loading:
             line = raw.strip(conf_lexer.TRIMMED)
             if not line or line.startswith(b"#"):
                 continue
-            shown = told(line.partition(b"\0")[0])
+            shown = shown_line(told(line.partition(b"\0")[0]))
             try:
                 words = [told(word) for word in conf_lexer.split_line(line)]
                 if words:

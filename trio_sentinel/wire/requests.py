@@ -39,6 +39,9 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _RUN_ID = re.compile(rb"[!-+\--~]{1,128}")
 _HOST = re.compile(rb"[!-+\--~]{1,255}")
 
+MASK: Final = "******"
+"""Stands for a password where one would be shown."""
+
 NOT_INTEGER: Final = "value is not an integer or out of range"
 NO_SUCH_MASTER: Final = "No such master with that name"
 
@@ -278,6 +281,8 @@ def _with_global(settings: GlobalSettings, option: bytes, value: str) -> GlobalS
     if option == b"sentinel-user":
         return evolve(settings, sentinel_user=value or None)
     if option == b"sentinel-pass":
+        if value == MASK:  # what CONFIG GET shows, given back
+            return None
         return evolve(settings, sentinel_pass=value or None)
     yes = {"yes": True, "no": False}.get(value.lower())
     if yes is None:

@@ -8,7 +8,7 @@ self vote and two sentinels lead under one epoch (core.md Q1). ``votes_for_me`` 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from trio_sentinel.model.events import (
     Abort,
@@ -22,6 +22,7 @@ from trio_sentinel.model.events import (
     SelectionBegun,
     VoteCast,
 )
+from trio_sentinel.model.observations import Opinion
 from trio_sentinel.model.situation import Situation
 from trio_sentinel.model.state import Failover, Manner, Master, WaitingForVotes
 from trio_sentinel.model.values import MAX_EPOCH, Epoch, Millis, RunId
@@ -43,8 +44,18 @@ stand that much further apart for one of them to get the others' votes."""
 
 def agreed(s: Situation, master: Master) -> int:
     """How many sentinels say that the master is down, I included (core.md 7.2)."""
-    opinions = (s.opinion(master, run_id) for run_id in master.peers)
-    return 1 + sum(1 for opinion in opinions if opinion.master_down and s.fresh(opinion))
+    return 1 + _voices(s, master, lambda opinion: opinion.master_down)
+
+
+def _voices(s: Situation, master: Master, says: Callable[[Opinion], bool]) -> int:
+    """How many peers say so, and said it lately. A process that is known under two ids has one voice: when sentinels
+    trade their addresses, a dead one's id may be left at the address of one that lives."""
+    places = set()
+    for run_id, peer in master.peers.items():
+        opinion = s.opinion(master, run_id)
+        if says(opinion) and s.fresh(opinion):
+            places.add(s.state.place(peer.address))
+    return len(places)
 
 
 def check_objectively_down(s: Situation, master: Master) -> Iterator[Event]:
@@ -125,12 +136,7 @@ def votes_for_me(s: Situation, master: Master, failover: Failover) -> int:
     """The fresh votes of known peers for me in the epoch of this attempt, and my own if it is mine (property 7)."""
     me = s.state.my_id
     own = int(master.voted_for == me and master.leader_epoch == failover.epoch)
-    opinions = (s.opinion(master, run_id) for run_id in master.peers)
-    return own + sum(
-        1
-        for opinion in opinions
-        if opinion.voted_for == me and opinion.vote_epoch == failover.epoch and s.fresh(opinion)
-    )
+    return own + _voices(s, master, lambda said: said.voted_for == me and said.vote_epoch == failover.epoch)
 
 
 def election_deadline_ms(s: Situation, master: Master) -> Millis:

@@ -140,8 +140,8 @@ def _follows_another(s: Situation, master: Master, replica: Replica) -> bool:
     sense = s.server(master, replica.address)
     if sense.master_host is None:
         return False
-    if s.state.settings.resolve_hostnames and s.state.ip(sense.master_host) == "":
-        return False  # a name nobody has resolved yet: it may be the right one
+    if s.state.settings.resolve_hostnames and s.awaits_ip(sense.master_host):
+        return False  # it may be the right one
     right = sense.master_port == master.address.port and s.state.same_host(sense.master_host, master.address.host)
     return not right
 
@@ -162,6 +162,8 @@ def hear_hello(s: Situation, hello: Hello, switch: Switch) -> Iterator[Event]:
         return
     address = Address(hello.host, hello.port)
     known = master.peers.get(hello.run_id)
+    if _is_mine(s, master, address):
+        return
     if known is None:
         if not usable(s, address) or len(master.peers) >= MAX_PEERS:
             return
@@ -175,16 +177,50 @@ def hear_hello(s: Situation, hello: Hello, switch: Switch) -> Iterator[Event]:
         yield from _newer_configuration(s, master, hello, switch)
 
 
-def _peer_arrives(s: Situation, master: Master, run_id: RunId, address: Address) -> Iterator[Event]:
+def meet_peer(s: Situation, run_id: RunId, local_host: str) -> Iterator[Event]:
+    """A connection to a peer was made from `local_host`. If it leads to my own place I have met myself: the peer is
+    gone and its address was given to me. My own hello tells everybody else so (core.md 6.2, 3b); here the record would
+    add my own voice to mine."""
+    for master in s.state.masters.values():
+        peer = master.peers.get(run_id)
+        if peer is not None and _is_my_place(s, peer.address, local_host):
+            yield PeerEvicted(subject=s.state.subject_of_peer(master, run_id, peer.address), run_id=run_id)
+            return
+
+
+def _is_mine(s: Situation, master: Master, address: Address) -> bool:
+    """Whether a hello names the place where I listen.
+
+    A server may deliver late what an earlier identity of mine said there, before my file was lost or written anew.
+    Taken for a peer it would be asked for its vote, at my own port, and I would count my vote twice (property 7).
+    """
+    return any(_is_my_place(s, address, s.server(master, at).local_host) for at in (master.address, *master.replicas))
+
+
+def _is_my_place(s: Situation, address: Address, local_host: str | None) -> bool:
+    """Whether `address` is what I announce over a connection made from `local_host` (core.md 6.1)."""
+    settings = s.state.settings
+    host = settings.announce_ip or local_host
+    return host is not None and s.state.same_address(address, Address(host, settings.announce_port or s.state.own_port))
+
+
+def _evicted_from(s: Situation, master: Master, run_id: RunId, address: Address) -> Iterator[Event]:
+    """Whoever else is known at the address of `run_id` is not there any more."""
     for other in master.peers.values():
-        if s.state.same_address(other.address, address):
+        if other.run_id != run_id and s.state.same_address(other.address, address):
             subject = s.state.subject_of_peer(master, other.run_id, other.address)
             yield PeerEvicted(subject=subject, run_id=other.run_id)
+
+
+def _peer_arrives(s: Situation, master: Master, run_id: RunId, address: Address) -> Iterator[Event]:
+    yield from _evicted_from(s, master, run_id, address)
     subject = s.state.subject_of_peer(master, run_id, address)
     yield PeerFound(subject=subject, run_id=run_id, address=address, at_ms=s.now_ms)
 
 
 def _peer_moves(s: Situation, master: Master, run_id: RunId, address: Address) -> Iterator[Event]:
+    """Stock leaves another id at the new address in place, and asks the one process there twice."""
+    yield from _evicted_from(s, master, run_id, address)
     yield PeerMoved(
         subject=s.state.subject_of_master(master),
         run_id=run_id,
@@ -212,7 +248,7 @@ def _newer_configuration(s: Situation, master: Master, hello: Hello, switch: Swi
         return
     if promoted and running is not None and hello.config_epoch <= running.epoch:
         return
-    if "" in (s.state.ip(new.host), s.state.ip(master.address.host)):
+    if s.state.ip(new.host) == "" or s.awaits_ip(master.address.host):
         return  # Not resolved yet: it may be the same machine. The next hello comes in two seconds.
     if s.state.same_address(new, master.address) and not promoted:
         if running is not None and hello.config_epoch >= running.epoch:  # in mine: both were forced by operators

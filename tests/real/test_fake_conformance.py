@@ -1,0 +1,277 @@
+"""The simulator's servers and real ones read alike: the same script is played on both, and what a sentinel would read
+is compared. Where versions differ the fake follows Redis 7.0; an error counts by its code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trio_sentinel.model.values import Role
+
+from .harness_rigs import FakeRig, Rig, real_rig, shape
+from .harness_servers import Flavour
+
+pytestmark = pytest.mark.real
+
+HELLO = "__sentinel__:hello"
+KILLS = (("CLIENT", "KILL", "TYPE", "normal"), ("CLIENT", "KILL", "TYPE", "pubsub"))
+Story = list[Any]
+
+
+def small_talk(rig: Rig) -> Story:
+    """What needs no failure: greetings, transactions, hellos, refusals, roles."""
+    line, other = rig.line("A"), rig.line("A")
+    told: Story = [
+        shape(line.ask(*words))
+        for words in (
+            ("PING",),
+            ("CLIENT", "SETNAME", "sentinel-12345678-cmd"),
+            ("AUTH", "nonsense"),
+            ("NONSENSE", "word"),
+            ("EXEC",),
+            ("DISCARD",),
+            ("SCRIPT", "KILL"),
+            ("FAILOVER", "ABORT"),
+            ("SLAVEOF", "NO", "ONE"),
+            ("MULTI",),
+            ("MULTI",),
+            ("NONSENSE",),
+            ("EXEC",),
+            ("MULTI",),
+            ("PING",),
+            ("DISCARD",),
+            ("MULTI",),
+            ("CLIENT", "SETNAME", "x"),
+            ("PING",),
+            ("EXEC",),
+        )
+    ]
+    told.append(shape(other.ask("SUBSCRIBE", HELLO)))
+    told += [shape(line.ask("PUBLISH", HELLO, "1.2.3.4,26379,x")), shape(other.hear())]
+    told.append(shape(line.ask("PUBLISH", "nobody listens", "x")))
+    told += [rig.tell(rig.info(name)) for name in ("A", "B")]
+    told += [shape(line.ask("ROLE"))[0], len(shape(line.ask("ROLE"))[2]), shape(line.ask("ROLE"))[2][0][0] != ""]
+    role = shape(rig.line("B").ask("ROLE"))
+    told += [role[0], role[3], (role[1], str(role[2])) == rig.target("A")]
+    replica = rig.line("B")
+    told.append(shape(replica.ask("FAILOVER", "TO", *rig.target("C"), "TIMEOUT", "100")))
+    told.append(shape(line.ask("FAILOVER", "TO", "10.9.9.9", "1", "TIMEOUT", "100")))
+    told.append(shape(replica.ask("SLAVEOF", *rig.target("A"))))
+    told.append(shape(replica.ask("SET", "key", "value")))
+    rig.set_priority("B", 7)
+    told.append(rig.info("B").priority)
+    return told
+
+
+def promotion(rig: Rig) -> Story:
+    """The promote transaction, and the old master's way under the new one."""
+    line, other, listener = rig.line("B"), rig.line("B"), rig.line("B")
+    listener.ask("SUBSCRIBE", HELLO)
+    other.ask("PING")
+    for words in (("MULTI",), ("SLAVEOF", "NO", "ONE"), ("CONFIG", "REWRITE"), *KILLS, ("EXEC",), ("INFO",)):
+        line.say(*words)
+    told: Story = [shape(line.hear()) for _ in range(5)]
+    done = shape(line.hear())
+    told += [done[:2], [type(item) for item in done[2:]], done[3]]
+    told.append(rig.tell(rig.read(line.hear())))
+    told += [other.closed, listener.closed, line.closed]
+    for name in ("A", "C"):
+        mover = rig.line(name)
+        for words in (("MULTI",), ("SLAVEOF", *rig.target("B")), ("CONFIG", "REWRITE"), *KILLS, ("EXEC",), ("INFO",)):
+            mover.say(*words)
+        told += [shape(mover.hear()) for _ in range(5)]
+        told.append(shape(mover.hear())[:2])
+        told.append(rig.read(mover.hear()).role)
+        told.append(rig.tell(rig.linked(name)))
+    rig.wait(lambda: len(rig.info("B").replicas) == 2)
+    told.append(rig.tell(rig.info("B")))
+    rig.wait(lambda: len({rig.info(name).repl_offset for name in ("A", "C")}) == 1)
+    rig.kill("A")
+    rig.wait(lambda: len(rig.info("B").replicas) == 1)
+    rig.start("A")
+    rig.wait(lambda: rig.info("A").master_link_up)
+    told.append(rig.tell(rig.info("A")))  # CONFIG REWRITE kept its role
+    return told
+
+
+def lost_master(rig: Rig) -> Story:
+    """What replicas say of a master that died, stopped, or was never there."""
+    before = rig.info("A").run_id
+    rig.kill("A")
+    rig.wait(lambda: rig.info("B").master_link_up is False)
+    rig.wait(lambda: rig.info("B").master_link_down_ms > 0)
+    told: Story = [rig.tell(rig.info("B"))]
+    rig.kill("C")
+    rig.start("C")
+    told.append(rig.tell(rig.info("C")))
+    rig.start("A")
+    rig.wait(lambda: all(rig.info(name).master_link_up for name in ("B", "C")))
+    told += [rig.tell(rig.info("C")), rig.info("A").run_id != before]
+    rig.line("C").ask("SLAVEOF", *rig.target("B"))
+    rig.wait(lambda: rig.info("C").master_link_up)
+    told += [rig.tell(rig.info("C")), rig.tell(rig.info("B"))]
+    return told
+
+
+def pause(rig: Rig) -> Story:
+    """CLIENT PAUSE WRITE stops PUBLISH and what is behind it, and nobody else."""
+    line, other, boss = rig.line("A"), rig.line("A"), rig.line("A")
+    told: Story = [shape(boss.ask("CLIENT", "PAUSE", "60000", "WRITE"))]
+    line.say("PUBLISH", HELLO, "x")
+    line.say("PING")
+    told += [line.silent(), shape(other.ask("PING")), rig.info("A").role]
+    told.append(shape(other.ask("CLIENT", "SETNAME", "x")))
+    other.say("MULTI")
+    other.say("PUBLISH", HELLO, "y")
+    told += [shape(other.hear()), other.silent()]  # it is not even queued
+    told.append(shape(boss.ask("CLIENT", "UNPAUSE")))
+    told += [shape(line.hear()), shape(line.hear()), shape(other.hear()), shape(other.ask("EXEC"))]
+    return told
+
+
+def handover(rig: Rig) -> Story:
+    """FAILOVER as a coordinated failover asks for it, and what may not be done meanwhile."""
+    line = rig.line("A")
+    rig.stop("B")
+    for words in (
+        ("MULTI",),
+        ("CLIENT", "PAUSE", "60000", "WRITE"),
+        ("FAILOVER", "TO", *rig.target("B"), "TIMEOUT", "60000"),
+        ("EXEC",),
+    ):
+        line.say(*words)
+    told: Story = [shape(line.hear()) for _ in range(4)]
+    told += [rig.info("A").failover_state != "no-failover", rig.info("A").role]
+    told += [shape(line.ask("SLAVEOF", *rig.target("C"))), shape(line.ask("FAILOVER"))]
+    told += [shape(line.ask("FAILOVER", "ABORT")), rig.info("A").failover_state, rig.info("A").role]
+    rig.cont("B")
+    line.say("PUBLISH", HELLO, "x")
+    told.append(line.silent())  # the client's own pause outlives the handover
+    told.append(shape(rig.line("A").ask("CLIENT", "UNPAUSE")))
+    told.append(shape(line.hear()))
+    rig.wait(lambda: rig.info("B").master_link_up)
+    rig.wait(lambda: len(rig.info("A").replicas) == 2)
+    line = rig.line("A")
+    told.append(shape(line.ask("FAILOVER", "TO", *rig.target("B"), "TIMEOUT", "10000")))
+    rig.wait(lambda: rig.info("B").role is Role.MASTER)
+    rig.wait(lambda: rig.info("A").master_link_up)
+    told += [rig.tell(rig.info("A")), line.closed, rig.info("B").failover_state]
+    return told
+
+
+def locked(rig: Rig) -> Story:
+    """A password, missing, wrong and right."""
+    rig.protect("A", "secret")
+    line = rig.line("A")
+    return [
+        shape(line.ask(*words))
+        for words in (
+            ("PING",),
+            ("CLIENT", "SETNAME", "x"),
+            ("SUBSCRIBE", HELLO),
+            ("PUBLISH", HELLO, "x"),
+            ("SLAVEOF", "NO", "ONE"),
+            ("AUTH", "wrong"),
+            ("AUTH", "nobody", "secret"),
+            ("PING",),
+            ("AUTH", "default", "secret"),
+            ("PING",),
+        )
+    ] + [shape(line.ask("INFO"))[:8]]
+
+
+def loading(rig: Rig) -> Story:
+    """While a server loads its data."""
+    rig.make_loading("C")
+    line = rig.line("C")
+    told = [
+        shape(line.ask(*words))
+        for words in (
+            ("PING",),
+            ("CLIENT", "SETNAME", "x"),
+            ("PUBLISH", HELLO, "x"),
+            ("SCRIPT", "KILL"),
+            ("SLAVEOF", *rig.target("A")),
+            ("MULTI",),
+            ("SLAVEOF", *rig.target("A")),
+            ("CONFIG", "REWRITE"),
+            ("EXEC",),
+            ("FAILOVER", "ABORT"),
+        )
+    ]
+    return [*told, rig.tell(rig.info("C"))]
+
+
+def busy(rig: Rig) -> Story:
+    """While a script runs, and how it is ended."""
+    rig.make_busy("B")
+    line = rig.line("B")
+    told = [
+        shape(line.ask(*words))
+        for words in (
+            ("PING",),
+            ("INFO",),
+            ("PUBLISH", HELLO, "x"),
+            ("SUBSCRIBE", HELLO),
+            ("SLAVEOF", "NO", "ONE"),
+            ("MULTI",),
+            ("SLAVEOF", "NO", "ONE"),
+            ("EXEC",),
+            ("DISCARD",),
+            ("SCRIPT", "KILL"),
+        )
+    ]
+    rig.wait(lambda: shape(rig.line("B").ask("PING")) == "PONG")
+    return [*told, rig.tell(rig.info("B"))]
+
+
+def stale(rig: Rig) -> Story:
+    """A replica without its master that serves no stale data."""
+    rig.make_stale("B")
+    line = rig.line("B")
+    told = [
+        shape(line.ask(*words))
+        for words in (
+            ("PING",),
+            ("PUBLISH", HELLO, "x"),
+            ("CLIENT", "SETNAME", "x"),
+            ("MULTI",),
+            ("SLAVEOF", "NO", "ONE"),
+            ("CONFIG", "REWRITE"),
+            ("EXEC",),
+        )
+    ]
+    return [*told, rig.info("B").role]
+
+
+SCENARIOS: tuple[Callable[[Rig], Story], ...] = (
+    small_talk,
+    promotion,
+    lost_master,
+    pause,
+    handover,
+    locked,
+    loading,
+    busy,
+    stale,
+)
+
+
+@pytest.mark.parametrize(
+    "flavour",
+    [
+        Flavour.VALKEY9,
+        Flavour.REDIS62,
+        pytest.param(Flavour.REDIS70, marks=pytest.mark.needs_redis7),
+    ],
+    ids=lambda flavour: flavour.value,
+)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_the_fake_reads_like_a_real_server(scenario: Callable[[Rig], Story], flavour: Flavour, tmp_path: Path) -> None:
+    with real_rig(flavour, tmp_path) as rig:
+        real = scenario(rig)
+    assert scenario(FakeRig()) == real
