@@ -10,7 +10,7 @@ from typing import Final
 from attrs import Factory, define, field
 
 from trio_sentinel.model.effects import PollInfo, SayHello, SendPing
-from trio_sentinel.model.values import Address, Epoch, Millis, PeerLink, RunId, ServerLink
+from trio_sentinel.model.values import Address, Epoch, Hello, Millis, PeerLink, RunId, ServerLink
 
 NEVER_MS: Final = 2**62
 
@@ -56,6 +56,8 @@ class LinkSense(Watch):
     last_ping_at_ms: Millis | None = None
     next_ping_ms: Millis = 0
     """When the next PING is due if the last one is answered."""
+    down_after_ms: Millis = NEVER_MS
+    """The shortest `down-after-milliseconds` of the masters that the link serves, as of the last look."""
     rest_ms: Millis = 0
     """Until when there is nothing to do here, provided that the last PING was answered."""
     pending: int = 0
@@ -119,8 +121,6 @@ class PeerSense(LinkSense):
     address: Address
     known_to: dict[str, None] = Factory(dict)
     """The masters that know it, in the order in which they came to."""
-    down_after_ms: Millis = NEVER_MS
-    """The shortest `down-after-milliseconds` of these masters."""
 
 
 @define(eq=False, kw_only=True)
@@ -145,6 +145,9 @@ class Opinion(Watch):
     vote_epoch: Epoch = 0
     hello_at_ms: Millis = 0
     """When its last hello for this master came (`last_hello_time`)."""
+    stale: Hello | None = None
+    """The last hello that said nothing new. Epochs only rise, so it says nothing new the next time either, unless the
+    peer has moved meanwhile."""
     said_hello_at_ms: Millis | None = None
     """When it last accepted a hello of ours for this master (`last_pub_time`); None makes the next one due at once."""
     hello_sent_at_ms: Millis | None = None

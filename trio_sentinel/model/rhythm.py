@@ -268,7 +268,7 @@ def _ping_due_ms(sense: LinkSense, period_ms: Millis) -> Millis:
 
 def _tend_server(s: Situation, sense: ServerSense, effects: list[Effect]) -> Millis:
     master = s.state.masters[sense.master]
-    down_after_ms = master.settings.down_after_ms
+    down_after_ms = sense.down_after_ms = master.settings.down_after_ms
     look_ms = rest_ms = NEVER_MS
     if s.state.tilt_since_ms is None:
         look_ms = _hang_up_command(s, sense, down_after_ms, effects)

@@ -131,10 +131,13 @@ def _ping_answered(s: Situation, heard: i.PingAnswered) -> tuple[str, ...] | Non
         sense.ping_since_ms = None
         if sense.next_ping_ms < sense.queued_ms:
             s.disturbed.append(sense)
+    in_time = since_ms is not None and s.now_ms - since_ms <= sense.down_after_ms  # so it is not down for anybody
     if isinstance(sense, PeerSense):
-        if since_ms is not None and s.now_ms - since_ms <= sense.down_after_ms:
-            return None  # not silent for so long that it is down for anybody
+        if in_time:
+            return None
         return tuple(name for name in sense.known_to if s.state.masters[name].peers[sense.run_id].s_down) or None
+    if in_time and not sense.leads and not sense.script_kill_sent:
+        return None
     master = s.state.masters[sense.master]
     if sense.leads:
         matters = master.s_down or master.rebooting_since_ms is not None
@@ -237,15 +240,18 @@ def _hello_heard(s: Situation, heard: i.HelloHeard) -> tuple[str, ...] | None:
     hello = heard.hello
     if heard.over is not None:
         _note_life(s, heard.over)
-    master = s.state.masters.get(hello.master)
-    if master is None or hello.run_id == s.state.my_id:
+    opinion = s.senses.opinions.get((hello.master, hello.run_id))
+    if opinion is None:
+        known = hello.master in s.state.masters and hello.run_id != s.state.my_id
+        return (hello.master,) if known else None
+    opinion.hello_at_ms = s.now_ms
+    if opinion.stale is hello:
         return None
-    peer = master.peers.get(hello.run_id)
-    if peer is None:
-        return (hello.master,)
-    s.senses.opinions[hello.master, hello.run_id].hello_at_ms = s.now_ms
-    same = peer.address.port == hello.port and peer.address.host == hello.host
+    master = s.state.masters[hello.master]
+    address = master.peers[hello.run_id].address
+    same = address.port == hello.port and address.host == hello.host
     if same and hello.config_epoch <= master.config_epoch and hello.current_epoch <= s.state.current_epoch:
+        opinion.stale = hello
         return None
     return (hello.master,)
 

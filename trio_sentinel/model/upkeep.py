@@ -73,7 +73,9 @@ def watch_peer(s: Situation, master: Master, run_id: RunId) -> Iterator[Effect]:
         sense = s.senses.peers[run_id] = _peer_sense(s, run_id, address)
     sense.known_to[master.name] = None
     sense.down_after_ms = min(sense.down_after_ms, master.settings.down_after_ms)
-    if (master.name, run_id) not in s.senses.opinions:
+    if (known := s.senses.opinions.get((master.name, run_id))) is not None:
+        known.stale = None
+    else:
         opinion = Opinion(
             turn=_take_turn(s), master=master.name, run_id=run_id, answered_at_ms=s.now_ms, hello_at_ms=s.now_ms
         )

@@ -211,10 +211,10 @@ class Network:
         if line.packet is not None and line.sent_at_ms == world.now_ms:
             line.packet.append(item)
             return
-        here, there = (wire.there, wire.here) if back else (wire.here, wire.there)
         line.packet = [item]
         line.sent_at_ms = world.now_ms
-        line.free_at_ms = max(line.free_at_ms, world.now_ms + self.delay_ms(here, there))
+        arrives_ms = world.now_ms + self.delay_ms(*((wire.there, wire.here) if back else (wire.here, wire.there)))
+        line.free_at_ms = max(line.free_at_ms, arrives_ms)
         world.at(line.free_at_ms, self._arrive, wire, line, line.packet)
 
     def _arrive(self, wire: Wire, line: Line, packet: list[Any]) -> None:
@@ -231,7 +231,11 @@ class Network:
                 wire.owner.hear(wire, item)  # who has closed it meanwhile hears nothing
             return
         for position, item in enumerate(packet):
-            fate = self._hand_over(wire, line, item)
+            far = wire.far
+            if not (self.cut or line is wire.back or far.frozen) and far.up and far.life == wire.far_life:
+                fate = far.take(wire, item)
+            else:
+                fate = self._hand_over(wire, line, item)
             if fate is Fate.BLOCKED:
                 line.waiting.extend(packet[position:])
                 line.patience_ms = RETRY_MS[0]

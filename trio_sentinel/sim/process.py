@@ -17,7 +17,6 @@ from trio_sentinel.model.snapshot import Snapshot
 from trio_sentinel.model.state import SentinelState
 from trio_sentinel.model.values import Address, Channel, LinkId, PeerLink, RunId
 from trio_sentinel.sim.network import Fate, Wire
-from trio_sentinel.sim.redis import Published
 from trio_sentinel.sim.world import WorldDice
 
 if TYPE_CHECKING:
@@ -170,9 +169,7 @@ class SimSentinel:
         self._plan_beat()
 
     def _new_mind(self) -> Mind:
-        return Engine(
-            WorldDice(self.world.random), self.clock_ms(), pings_a_second=self.cluster.pings_a_second
-        )
+        return Engine(WorldDice(self.world.random), self.clock_ms(), pings_a_second=self.cluster.pings_a_second)
 
     def crash(self, *, with_host: bool = False) -> None:
         """Everything that is not on disk is gone."""
@@ -295,9 +292,8 @@ class SimSentinel:
         if self.frozen:
             self.stalled.append((self.hear, (wire, item)))
             return
-        if wire.closed:
-            return
-        self.feed(item.heard if type(item) is Published else item)
+        if not wire.closed:
+            self.feed(item)
 
     def take(self, wire: Wire, item: Any) -> Fate:
         """Another sentinel says something; replies keep their order even when one of them must wait for the disk."""

@@ -36,13 +36,6 @@ class Mood(enum.Enum):
 
 
 @frozen
-class Published:
-    """A hello on its way from a server to a subscriber."""
-
-    heard: i.HelloHeard
-
-
-@frozen
 class Write:
     """One acknowledged write."""
 
@@ -55,9 +48,9 @@ def _well(ping: fx.SendPing) -> i.PingAnswered:
     return i.PingAnswered(ping.link, Mood.WELL.value)
 
 
-def _published(said: fx.SayHello) -> tuple[Published, i.HelloAccepted]:
+def _published(said: fx.SayHello) -> tuple[i.HelloHeard, i.HelloAccepted]:
     assert isinstance(said.link, ServerLink)
-    return Published(i.HelloHeard(said.hello, said.link)), i.HelloAccepted(said.link, said.hello.master, True)
+    return i.HelloHeard(said.hello, said.link), i.HelloAccepted(said.link, said.hello.master, True)
 
 
 @define(eq=False, kw_only=True)
@@ -142,7 +135,7 @@ class FakeServer:
             self._obey(wire, item)
         return Fate.DONE
 
-    def _publish(self, published: Published) -> None:
+    def _publish(self, published: i.HelloHeard) -> None:
         for wire in self.wires.values():
             if wire.channel is Channel.PUBSUB and wire.open:
                 self.network.send(wire, published, back=True)

@@ -15,7 +15,6 @@ from trio_sentinel.model.snapshot import Snapshot
 from trio_sentinel.model.values import Address, ServerLink
 from trio_sentinel.sim.network import Wire
 from trio_sentinel.sim.process import EFFECTS, SAVE_BEGINS, SAVE_DONE, SAVE_HALF, Mind, SimSentinel
-from trio_sentinel.sim.redis import Published
 from trio_sentinel.sim.stock_links import sight_of
 from trio_sentinel.sim.stock_mind import StockMind
 from trio_sentinel.sim.stock_state import Defects, Flavour
@@ -72,9 +71,9 @@ class StockSentinel(SimSentinel):
 
     def hear(self, wire: Wire, item: Any) -> None:
         """What servers publish under my own id is not for me; said directly it is heard (core.md 6.2, Q10)."""
-        if type(item) is Published and not self.frozen and not wire.closed:
+        if type(item) is i.HelloHeard and not self.frozen and not wire.closed:
             self.feed(i.PubSubHeard(wire.link))  # type: ignore[arg-type]
-            if item.heard.hello.run_id == self.engine.state.my_id:
+            if item.hello.run_id == self.engine.state.my_id:
                 return
         super().hear(wire, item)
 
