@@ -40,6 +40,8 @@ class Report:
     broken: str | None = None
     event_hash: str = ""
     virtual_ms: int = 0
+    cpu_s: float = 0.0
+    """What it cost, where somebody measured it."""
     events: int = 0
     steps: int = 0
     rest_ms: int | None = None
