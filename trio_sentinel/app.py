@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
+import attrs
 import trio
 from attrs import frozen
 from trio_util import AsyncValue
@@ -23,6 +24,7 @@ from trio_sentinel.adapters import disk, network, tls
 from trio_sentinel.adapters.names import Resolver
 from trio_sentinel.adapters.processes import start_script
 from trio_sentinel.adapters.system import VERSION, client_limit
+from trio_sentinel.adapters.users import REQUIREPASS_IGNORED, ThreadedUserFile, load_users
 from trio_sentinel.errors import CommandRefused
 from trio_sentinel.model import views
 from trio_sentinel.model.effects import Answer, AnswerOpinion
@@ -40,9 +42,10 @@ from trio_sentinel.runtime.clients import Identity
 from trio_sentinel.runtime.clock import TrioClock
 from trio_sentinel.runtime.papers import Contexts, Papers
 from trio_sentinel.runtime.reactor import Listening
-from trio_sentinel.runtime.session_rights import OnePassword
+from trio_sentinel.runtime.session_rights import Roster
 from trio_sentinel.runtime.switchboard import Switchboard
 from trio_sentinel.wire import requests, resp
+from trio_sentinel.wire.acl_file import fresh_selector
 from trio_sentinel.wire.conf import Configuration, rewrite_configuration
 from trio_sentinel.wire.directives import Directives
 from trio_sentinel.wire.extras import Extras
@@ -71,6 +74,7 @@ class FileStore:
     path: str
     resolved: Callable[[str], str | None]
     log: Log
+    rights: Roster
 
     async def save(self, snapshot: Snapshot) -> None:
         """Rewrite the file as it is on disk now, in a worker thread: fsync may take long. Raises OSError."""
@@ -78,7 +82,10 @@ class FileStore:
 
     def _save(self, snapshot: Snapshot) -> None:
         before = disk.read_file_if_any(self.path)
-        disk.save_file(self.path, rewrite_configuration(before, self.configuration, snapshot, resolved=self.resolved))
+        directives = attrs.evolve(self.configuration.directives, users=self.rights.lines)
+        current = attrs.evolve(self.configuration, directives=directives)
+        disk.save_file(self.path, rewrite_configuration(before, current, snapshot, resolved=self.resolved))
+        self.log(Level.DEBUG, f"Rewritten config file ({self.path}) successfully")
         self.log(Level.NOTICE, "Sentinel new configuration saved on disk")
 
 
@@ -245,7 +252,9 @@ async def open_sentinel(
     if not isinstance(configuration, Configuration):
         configuration = disk.load_file(disk.absolute(configuration), options=tuple(options), open_log=False)
     directives = configuration.directives
-    rights = OnePassword.of(directives.requirepass, directives.users, directives.aclfile)
+    rights = Roster(load_users(directives), fresh_selector(directives.acl_pubsub_default))
+    if directives.aclfile and directives.requirepass:
+        log(Level.WARNING, REQUIREPASS_IGNORED)
     contexts = tls.make_contexts(directives)
     listeners = network.open_listeners(directives)
     for warning in (*(contexts.warnings if contexts else ()), *listeners.warnings):
@@ -264,7 +273,7 @@ async def open_sentinel(
     async with trio.open_nursery() as resolving:
         parts = assemble(
             configuration,
-            _host(configuration, resolving, log),
+            _host(configuration, rights, resolving, log),
             rights=rights,
             log=log,
             on_events=note,
@@ -287,6 +296,7 @@ async def open_sentinel(
                 failure = error
             finally:
                 if listeners.unix is not None:
+                    log(Level.NOTICE, "Removing the unix socket file.")
                     network.remove_unix_socket(directives.unixsocket)
         resolving.cancel_scope.cancel()
     if failure is not None:
@@ -331,13 +341,16 @@ async def _resolve_names(snapshot: Snapshot) -> dict[str, str]:
     return found
 
 
-def _host(configuration: Configuration, resolving: trio.Nursery, log: Log) -> Host:
+def _host(configuration: Configuration, rights: Roster, resolving: trio.Nursery, log: Log) -> Host:
     """This process and its system; names are looked up in tasks of `resolving`."""
     clock = TrioClock()
+    directives = configuration.directives
     return Host(
         clock=clock,
         dice=SystemDice(),
-        make_store=lambda engine: FileStore(configuration, configuration.path or "", engine.state.names.get, log),
+        make_store=lambda engine: FileStore(
+            configuration, configuration.path or "", engine.state.names.get, log, rights
+        ),
         make_resolver=partial(Resolver, resolving),
         start_script=start_script,
         is_executable=disk.is_executable,
@@ -346,6 +359,7 @@ def _host(configuration: Configuration, resolving: trio.Nursery, log: Log) -> Ho
         cpu_seconds=_cpu_seconds,
         client_limit=client_limit,
         pings_a_second=PINGS_A_SECOND,
+        acl_file=ThreadedUserFile(directives, resolving) if directives.aclfile else None,
     )
 
 

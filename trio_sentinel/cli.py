@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 REFUSED: Final = 1
 CRASHED: Final = 99
 INTERRUPTED: Final = 130
+EXTRAS: Final = "sentinel.toml"
 DEFAULT_PID_FILE: Final = f"/var/run/{NAME}.pid"
 
 USAGE: Final = f"""\
@@ -54,7 +55,8 @@ That is: watch the master at 127.0.0.1:6379 under the name "mymaster"; its repli
 through it. It counts as down when 2 sentinels say so. Run three or more sentinels, on different machines.
 
 Words after FILE are lines of the file that come last, so they win. A final "-" reads more lines from standard input.
-  --extras FILE    read settings that redis-sentinel does not know from FILE
+  --extras FILE    read settings that redis-sentinel does not know from FILE, by default from {EXTRAS} beside the
+                   sentinel.conf if it is there. There is one: log_format = "json" logs every event with its fields.
 
 Examples:
   {NAME} demo
@@ -158,12 +160,15 @@ def load(command: CommandLine, log: Log, *, rehearsal: bool = False) -> Configur
 
 
 def load_extras(command: CommandLine) -> Extras:
-    """The settings of `--extras`. Raises ConfigError or StartupError."""
+    """The settings of `--extras`, or of EXTRAS beside the configuration if it is there. Raises ConfigError or
+    StartupError."""
     from trio_sentinel.wire import extras
 
-    if command.extras is None:
-        return extras.Extras()
-    return extras.load_extras(_read(command.extras), path=command.extras)
+    path = command.extras
+    if path is None and command.path is not None:
+        beside = posixpath.join(posixpath.dirname(command.path), EXTRAS)
+        path = beside if os.path.lexists(beside) else None
+    return extras.Extras() if path is None else extras.load_extras(_read(path), path=path)
 
 
 def _read(path: str) -> bytes:
@@ -218,6 +223,8 @@ def check(words: Sequence[str]) -> int:
 
 def _problems(configuration: Configuration) -> Iterator[str]:
     """What would keep a sentinel from starting, or from saving."""
+    from trio_sentinel.adapters.users import load_users
+
     assert configuration.path is not None
     directory = Path(configuration.path).parent
     if not os.access(directory, os.W_OK | os.X_OK):
@@ -226,6 +233,7 @@ def _problems(configuration: Configuration) -> Iterator[str]:
         system.refuse_unwritable(configuration.path)
         system.refuse_two_user_lists(configuration.directives)
         system.refuse_deafness(configuration.directives)
+        load_users(configuration.directives)
     except StartupError as error:
         yield from error.lines
 

@@ -443,3 +443,13 @@ def test_the_extras_file_asks_for_a_log_for_machines(conf: Path) -> None:
     assert status == 1
     lines = [json.loads(line) for line in out.splitlines()]
     assert lines[-1]["message"] == "Configured to not listen anywhere, exiting."
+
+
+def test_an_extras_file_beside_the_configuration_is_read(conf: Path) -> None:
+    (conf.parent / "sentinel.toml").write_text('log_format = "json"\n')
+    status, out, _ = run(str(conf), "--port", "0")
+    assert status == 1
+    assert json.loads(out.splitlines()[-1])["level"] == "warning"
+    other = conf.parent / "x.toml"
+    other.write_text("")
+    assert texts(run(str(conf), "--port", "0", "--extras", str(other))[1])[-1].startswith("Configured to not listen")

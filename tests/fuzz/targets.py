@@ -15,11 +15,12 @@ import hiredis
 from attrs import evolve
 
 from tests.runtime.port_stage import Stage
-from trio_sentinel.errors import CommandRefused, ConfigError, ProtocolError, StartupError
+from trio_sentinel.errors import ConfigError, ProtocolError, StartupError
 from trio_sentinel.model.effects import SayHello
 from trio_sentinel.model.values import MAX_EPOCH, Address, Hello, RunId, ServerLink
 from trio_sentinel.runtime.session import PAUSE_READING_ABOVE, Session
-from trio_sentinel.wire import conf_lexer, glob, orders, readings, replies, requests, resp
+from trio_sentinel.wire import acl_file, conf_lexer, glob, orders, readings, replies, requests, resp
+from trio_sentinel.wire.acl_selector import Selector
 from trio_sentinel.wire.conf import Configuration, load_configuration, rewrite_configuration
 from trio_sentinel.wire.resp import Argv, RequestReader
 
@@ -326,10 +327,5 @@ def user_rules(data: bytes) -> None:
         words = [resp.told(word) for word in conf_lexer.split_line(data)]
     except conf_lexer.Unbalanced:
         return
-    from trio_sentinel.runtime.session_rights import OnePassword
-
     if words:
-        try:
-            OnePassword.of("", (tuple(words),))
-        except (StartupError, CommandRefused):
-            return
+        acl_file.problem_of_line(words, Selector())

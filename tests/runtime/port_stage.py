@@ -30,7 +30,9 @@ from trio_sentinel.model.values import Address, Level, RunId, is_ip
 from trio_sentinel.runtime.board import Board
 from trio_sentinel.runtime.clients import House, Identity
 from trio_sentinel.runtime.session import Session, admit
-from trio_sentinel.runtime.session_rights import OnePassword
+from trio_sentinel.runtime.session_rights import Roster
+from trio_sentinel.wire.acl_file import users_of
+from trio_sentinel.wire.acl_selector import Selector
 from trio_sentinel.wire.answers import PendingScript
 from trio_sentinel.wire.bulletins import Bulletin
 
@@ -199,6 +201,7 @@ class PlainDirectives:
         ("normal", 0, 0, 0),
         ("pubsub", 32 << 20, 8 << 20, 60),
     )
+    acllog_max_len: int = 128
     protected_mode: bool = False
 
 
@@ -216,6 +219,36 @@ class NoScripts:
 
 
 @define(eq=False)
+class MemoryFile:
+    """An ACL file that answers when the test says so."""
+
+    name: str = "users.acl"
+    content: bytes | str = b""
+    """What reading it brings: a text is an error."""
+    problem: str | None = None
+    """Why it cannot be written."""
+    waiting: list[Callable[[], None]] = Factory(list)
+
+    def read(self, then: Callable[[bytes | str], None]) -> None:
+        """Later."""
+        self.waiting.append(lambda: then(self.content))
+
+    def write(self, content: bytes, then: Callable[[str | None], None]) -> None:
+        """Later."""
+
+        def written() -> None:
+            if self.problem is None:
+                self.content = content
+            then(self.problem)
+
+        self.waiting.append(written)
+
+    def answer(self) -> None:
+        """Now."""
+        self.waiting.pop(0)()
+
+
+@define(eq=False)
 class Stage:
     """A house with a small mind, and clients of it."""
 
@@ -223,6 +256,9 @@ class Stage:
     directives: PlainDirectives = Factory(PlainDirectives)
     scripts: NoScripts = Factory(NoScripts)
     password: bytes | None = None
+    users: Sequence[Sequence[str]] = ()
+    """The words of ``user`` lines."""
+    acl_file: MemoryFile | None = None
     loglevel: str = "notice"
     shutdowns: list[str] = Factory(list)
     executables: tuple[str, ...] = ("/bin/true",)
@@ -233,7 +269,7 @@ class Stage:
             mind=self.mind,
             board=Board(lambda level, line: None, lambda path, arguments: None),
             directives=self.directives,
-            rights=OnePassword.of((self.password or b"").decode()),
+            rights=Roster(users_of(self.users, Selector(), password=(self.password or b"").decode())),
             identity=Identity(
                 version="0.1",
                 run_id="b" * 40,
@@ -248,6 +284,7 @@ class Stage:
             loglevel=lambda: self.loglevel,
             set_loglevel=lambda word: setattr(self, "loglevel", word),
             is_executable=self.executables.__contains__,
+            acl_file=self.acl_file,
             random_bytes=lambda size: b"\x01" * size,
             clock_s=lambda: 0.0,
         )

@@ -303,4 +303,3 @@ def test_acl_dryrun_and_files() -> None:
         assert str(client.read("ACL", sub)).startswith("ERR This instance is not configured to use an ACL file.")
     assert client.read("ACL", "LOG") == []
     assert client.do("ACL", "LOG", "RESET") == OK
-    assert str(client.read("ACL", "SETUSER", "x")) == "ERR unknown subcommand 'SETUSER'. Try ACL HELP."

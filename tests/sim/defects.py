@@ -451,7 +451,12 @@ DEFECTS: dict[str, Defect] = {
     "the quorum alone makes a leader": Defect(_no_majority, ("8", "9"), CUTS, (("quorum", 1), ("sentinels", 5))),
     "one vote makes a leader": Defect(_no_quorum_for_leaders, ("8", "9")),
     "a vote is given twice": Defect(_vote_again, ("2", "3")),
-    "the vote is forgotten at a restart": Defect(_vote_forgotten_at_restart, ("1", "2", "3", "4"), CRASHES),
+    "the vote is forgotten at a restart": Defect(
+        _vote_forgotten_at_restart,
+        ("1", "2", "3", "4"),
+        (("kill server", 8), ("trap sentinel", 8)),
+        (("pause_ms", 600),),
+    ),
     "the vote is not in the file": Defect(_vote_not_written, ("1", "4")),
     "the epoch is forgotten at a restart": Defect(_epoch_forgotten_at_restart, ("1", "3", "4", "10", "20"), CRASHES),
     "an attempt uses an old epoch": Defect(_epoch_used_again, ("2", "3", "8", "10")),

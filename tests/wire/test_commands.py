@@ -8,7 +8,8 @@ import hiredis
 import pytest
 
 from trio_sentinel.wire import commands
-from trio_sentinel.wire.commands import COMMANDS, every, find, renamed, reply_to_command
+from trio_sentinel.wire.command_replies import reply_to_command
+from trio_sentinel.wire.commands import COMMANDS, every, find, renamed
 from trio_sentinel.wire.resp import Argv
 
 
@@ -104,7 +105,7 @@ def test_command_list_and_its_filters() -> None:
 def test_command_docs() -> None:
     docs = ask("docs", "role", "nope", "sentinel|slaves", proto=3)
     assert list(docs) == ["role", "sentinel|slaves"]
-    assert list(docs["role"]) == ["summary", "since", "group"]
+    assert list(docs["role"]) == ["summary", "since", "group", "complexity"]
     assert docs["sentinel|slaves"]["doc_flags"] == ["deprecated"]
     assert docs["sentinel|slaves"]["replaced_by"] == "`SENTINEL REPLICAS`"
     assert set(ask("docs", proto=3)) == {command.name for command in COMMANDS.values()}

@@ -101,6 +101,7 @@ GENERAL: Final = [
     Bad(b"unixsocketperm -1\n", "argument must be between 0 and 777 inclusive"),
     *(Bad(b"client-query-buffer-limit %s\n" % word, MEMORY) for word in (b"1tb", b"5%", b"-5", b"1.5mb", b"x")),
     Bad(b"client-query-buffer-limit 1\n", "argument must be between 1048576 and 9223372036854775807 inclusive"),
+    Bad(b"proto-max-bulk-len 99999999999999999999\n", MEMORY, who=Who.VALKEY),
     Bad(b"proto-max-bulk-len 1kb\n", "argument must be between 1048576 and 9223372036854775807 inclusive"),
     Bad(b"proto-max-bulk-len mb\n", "argument must be between 1048576 and 9223372036854775807 inclusive"),
     Bad(b"client-output-buffer-limit normal 0 0\n", LIMIT_COUNT),

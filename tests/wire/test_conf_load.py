@@ -259,19 +259,33 @@ def test_buffer_limits_accumulate() -> None:
     assert loaded.directives.client_output_buffer_limits == limits
 
 
-def test_a_user_rule_can_be_judged_by_the_caller() -> None:
+BAD_HASH = "The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters"
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b"user bob on foo", "Error in user declaration 'bob': Syntax error"),
+        (b"user bob on >pw (+ping", "Error in user declaration 'on': Wrong format"),
+        (
+            b"user bob #abc",
+            f"Error in user declaration 'user': {BAD_HASH}",
+        ),
+        (
+            b"user bob on\nuser bob off",
+            "Error in user declaration 'bob': Duplicate user found. A user can only be defined once in config files",
+        ),
+    ],
+)
+def test_a_bad_user_line_is_blamed_as_in_stock(line: bytes, problem: str) -> None:
+    """Stock names the word two before the bad one."""
     with pytest.raises(ConfigError) as caught:
-        load_configuration(
-            b"user a +nope\n",
-            path=None,
-            read_file=lambda path: b"",
-            glob_files=lambda pattern: [],
-            is_executable=lambda path: True,
-            resolve=lambda host: None,
-            working_dir="/",
-            user_error=lambda words: "Syntax error" if words[1] == "+nope" else None,
-        )
-    assert caught.value.problem == "Error in user declaration 'a': Syntax error"
+        load(line)
+    assert caught.value.problem == problem
+
+
+def test_a_command_that_does_not_exist_is_left_to_the_start() -> None:
+    assert load(b"user bob on +get").directives.users == (("bob", "on", "+get"),)
 
 
 # ---------------------------------------------------------------- includes

@@ -237,7 +237,7 @@ def test_values_are_written_as_stock_writes_them() -> None:
         (b"", [b"user default on nopass ~* &* +@all"]),
         (b"requirepass foo\n", [b"user default on " + HASH + b" ~* &* +@all"]),
         (b"user b on +ping\nuser a off\n", [b"user b on +ping", b"user a off", USER.strip()]),
-        (b'user default on "~a b"\n', [b'user default on "~a b"']),
+        (b'user default on ">a b"\n', [b'user default on ">a b"']),
         (b"user default on\nrequirepass x\n", [b"user default on"]),
         (b"aclfile /etc/users\nuser a on\n", []),
     ],
@@ -458,6 +458,7 @@ def _values(kind: directives.Kind) -> st.SearchStrategy[Any]:
 
 BYTES = st.integers(0, 2**40)
 USER_NAMES = st.text(string.ascii_lowercase, min_size=1, max_size=3)
+USER_RULES = st.one_of(st.sampled_from(("on", "nopass", "+@all", "(+ping ~x)")), SOME_TEXT.map(">{}".format))
 GENERAL: Final = {
     directives.attribute(name): _values(kind)
     for name, kind in directives.KINDS.items()
@@ -469,7 +470,7 @@ GENERAL: Final = {
 def general(draw: st.DrawFn) -> Directives:
     changed = draw(st.sets(st.sampled_from(sorted(GENERAL)), max_size=6))
     limit = st.tuples(BYTES, BYTES, st.integers(0, 2**31 - 1))
-    users = draw(st.dictionaries(USER_NAMES, st.lists(SOME_TEXT, max_size=3), max_size=3))
+    users = draw(st.dictionaries(USER_NAMES, st.lists(USER_RULES, max_size=3), max_size=3))
     return Directives(
         **{name: draw(GENERAL[name]) for name in sorted(changed)},
         dir="/var/lib/sentinel",

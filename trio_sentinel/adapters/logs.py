@@ -138,8 +138,10 @@ class Log:
         self._copy(level, text)
 
     def from_signal(self, text: str) -> None:
-        """What a signal made us do: written whatever `loglevel` is, in legacy whatever `log-format` is (stock's way);
-        only the layout ``facts`` holds nothing but JSON."""
+        """What a signal made us do: a warning, in legacy whatever `log-format` is (stock's way); only the layout
+        ``facts`` holds nothing but JSON."""
+        if self._level is None:
+            return
         if self.structured:
             self._put(self.render(Level.WARNING, text))
             return

@@ -18,14 +18,15 @@ from trio_sentinel.model.values import Level
 from trio_sentinel.ports import Clock, Dice, Socket, Sockets
 from trio_sentinel.runtime.board import Board
 from trio_sentinel.runtime.bridge import Bridge, NameOwner
-from trio_sentinel.runtime.clients import Clients, House, Identity
+from trio_sentinel.runtime.clients import Clients, House, Identity, UserFile
 from trio_sentinel.runtime.errands import Errands, StartScript
 from trio_sentinel.runtime.keeper import Keeper, Store
 from trio_sentinel.runtime.poller import Poller
 from trio_sentinel.runtime.reactor import Listening, Reactor
+from trio_sentinel.runtime.remarks import Remarks
 from trio_sentinel.runtime.service import Service
 from trio_sentinel.runtime.session import admit
-from trio_sentinel.runtime.session_rights import Rights
+from trio_sentinel.runtime.session_rights import Roster
 from trio_sentinel.runtime.switchboard import Switchboard
 from trio_sentinel.wire.commands import renamed
 from trio_sentinel.wire.conf import Configuration
@@ -58,6 +59,7 @@ class Host:
     sockets: Sockets | None = None
     pings_a_second: int = 0
     """What may be spent to PING more often than stock does where few servers are watched."""
+    acl_file: UserFile | None = None
     make_bridge: Callable[[Engine, Clock], Bridge] = Bridge
     """The simulator looks over the bridge's shoulder."""
 
@@ -104,7 +106,7 @@ def assemble(
     configuration: Configuration,
     host: Host,
     *,
-    rights: Rights,
+    rights: Roster,
     log: Log,
     on_events: Callable[[tuple[Event, ...]], None],
     shutdown: Callable[[str], None],
@@ -136,6 +138,13 @@ def assemble(
     )
     bridge.links, bridge.board, bridge.keeper, bridge.errands = links, board, keeper, errands
     bridge.names = host.make_resolver(bridge.name_resolved)
+    remarks = Remarks(engine.state, engine.senses, host.clock, log)
+    bridge.remarks = remarks.about
+
+    def hear(events: tuple[Event, ...]) -> None:
+        on_events(events)
+        remarks.hear(events)
+
     clients = Clients()
     service = Service(
         engine=engine,
@@ -148,7 +157,7 @@ def assemble(
         client_reactor=client_reactor,
         clients=clients,
         log=log,
-        on_events=on_events,
+        on_events=hear,
     )
     house = House(
         mind=bridge,
@@ -164,6 +173,8 @@ def assemble(
         cpu_seconds=host.cpu_seconds,
         random_bytes=host.random_bytes,
         commands=renamed(directives.renamed_commands),
+        acl_file=host.acl_file,
+        warn=partial(log, Level.WARNING),
         clients=clients,
         later=client_reactor.later,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, Protocol
 
 import trio
@@ -81,6 +81,8 @@ class Bridge:
         self.errands: ErrandOwner
         self.names: NameOwner
         self.on_events: Callable[[tuple[Event, ...]], None] = lambda events: None
+        self.remarks: Mapping[type, Callable[[Any], None]] = {}
+        """What is to be said about an input before it is fed, by its type."""
         self._requests = itertools.count(1)
         self._waiting: dict[int, Callable[[Answered], None]] = {}
         self._asked_names: dict[str, list[Callable[[str | None], None]]] = {}
@@ -127,7 +129,10 @@ class Bridge:
         self._busy = True
         try:
             while self._inbox:
-                self.carry_out(self.engine.feed(self._inbox.popleft(), self.now_ms()))
+                perceived = self._inbox.popleft()
+                if type(perceived) in self.remarks:
+                    self.remarks[type(perceived)](perceived)
+                self.carry_out(self.engine.feed(perceived, self.now_ms()))
         finally:
             self._busy = False
         self._set_alarm()

@@ -17,8 +17,9 @@ from attrs import Factory, define, field, frozen
 from trio_sentinel.model.values import Millis
 from trio_sentinel.ports import Mind, Transport
 from trio_sentinel.runtime.board import Board
-from trio_sentinel.runtime.session_rights import Rights
+from trio_sentinel.runtime.session_rights import Roster
 from trio_sentinel.wire import resp
+from trio_sentinel.wire.acl_log import AclLog
 from trio_sentinel.wire.answers import PendingScript
 from trio_sentinel.wire.commands import COMMANDS, Command
 
@@ -61,6 +62,10 @@ class Directives(Protocol):
         """Per class (``normal``, ``pubsub``): hard limit, soft limit, seconds the soft one may last; 0 = none."""
 
     @property
+    def acllog_max_len(self) -> int:
+        """How many refusals ACL LOG remembers."""
+
+    @property
     def protected_mode(self) -> bool:
         """Whether only local clients are served while there is no password."""
 
@@ -78,6 +83,24 @@ class Scripts(Protocol):
 
     def pending(self) -> Sequence[PendingScript]:
         """All of them."""
+
+
+class UserFile(Protocol):
+    """The ACL file. Both methods return at once and call `then` later, once."""
+
+    @property
+    def name(self) -> str:
+        """As in ``aclfile``."""
+
+    def read(self, then: Callable[[bytes | str], None]) -> None:
+        """Read it; `then` gets the content, or the text of an error."""
+
+    def write(self, content: bytes, then: Callable[[str | None], None]) -> None:
+        """Replace it durably; `then` gets None, or a line for the log."""
+
+
+def _say_nothing(line: str) -> None:
+    """Where nobody reads a log."""
 
 
 @frozen(kw_only=True)
@@ -211,7 +234,7 @@ class House:
     mind: Mind
     board: Board
     directives: Directives
-    rights: Rights
+    rights: Roster
     identity: Identity
     scripts: Scripts
     shutdown: Callable[[str], None]
@@ -229,6 +252,10 @@ class House:
     """For the share of time that one client gets."""
     commands: dict[bytes, Command] = field(default=COMMANDS)
     """The table after ``rename-command`` (`wire.commands.renamed`)."""
+    acl_file: UserFile | None = None
+    acl_log: AclLog = field(init=False)
+    warn: Callable[[str], None] = _say_nothing
+    """For the log."""
     clients: Clients = Factory(Clients)
     batches: dict[bytes, tuple[resp.Argv, ...]] = Factory(dict)
     """Whole received chunks that held only requests with cacheable replies."""
@@ -240,6 +267,7 @@ class House:
     def __attrs_post_init__(self) -> None:
         self.clients.places = self.directives.maxclients
         self.clients.memory_limit = self.directives.client_query_buffer_limit
+        self.acl_log = AclLog(self.directives.acllog_max_len)
         self.output_limits = {name: limits for name, *limits in self.directives.client_output_buffer_limits}
 
     def replies(self, proto: int) -> dict[resp.Argv, bytes]:
@@ -263,7 +291,7 @@ class House:
         """Why a new connection is not served; None when it is."""
         if len(self.clients) >= self.clients.places:
             return "ERR max number of clients reached"
-        if self.directives.protected_mode and self.rights.open and not _is_local(transport.remote):
+        if self.directives.protected_mode and self.rights.passwordless and not _is_local(transport.remote):
             return (
                 "DENIED Running in protected mode: no password is set, so only clients on this host are served. "
                 "Set a password for the default user, or set protected-mode to no, to serve others."

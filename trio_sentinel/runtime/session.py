@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from trio_sentinel.errors import CommandRefused, ProtocolError
 from trio_sentinel.model.effects import Answer, AnswerOpinion
@@ -21,13 +21,18 @@ from trio_sentinel.model.values import Millis
 from trio_sentinel.ports import Handler, Transport
 from trio_sentinel.runtime.board import message_frame
 from trio_sentinel.runtime.clients import FIXED_BUFFER, GUEST_OVERFLOW, House
+from trio_sentinel.runtime.session_acl import note_denial
 from trio_sentinel.runtime.session_commands import HANDLERS
 from trio_sentinel.runtime.session_outbox import Mute, Outbox, Reply, Slot
-from trio_sentinel.runtime.session_rights import User
+from trio_sentinel.runtime.session_rights import Account
+from trio_sentinel.runtime.session_tracking import Tracking
+from trio_sentinel.runtime.session_tracking import after as tracked_after
 from trio_sentinel.wire import answers, resp
 from trio_sentinel.wire.commands import Command
 from trio_sentinel.wire.requests import Make
 from trio_sentinel.wire.resp import Argv
+
+T = TypeVar("T")
 
 PAUSE_READING_ABOVE: Final = 256 * 1024  # unsent bytes; drained to zero before reading goes on
 MAX_SLOTS: Final = 256
@@ -49,7 +54,7 @@ class Stop(enum.Flag):
     NONE = 0
     OUTPUT = enum.auto()  # the client does not read
     SLOTS = enum.auto()  # too many replies wait for the disk
-    NAME = enum.auto()  # a host name is being resolved, and later commands may build on the answer
+    WAIT = enum.auto()  # for a host name or a file, and later commands may build on the answer
     PAUSE = enum.auto()  # CLIENT PAUSE
     TURN = enum.auto()  # it is the others' turn
 
@@ -68,11 +73,13 @@ class Session:
         self.house = house
         self.transport = transport
         self.id = house.clients.enter(self)
-        self.user: User | None = house.rights.guest()
+        self.user: Account | None = house.rights.guest()
+        self._let_in = False
+        """Whether it is the default user only because that one has no password now."""
         self.proto = 2
         self.name = self.lib_name = self.lib_ver = b""
         self.no_evict = False
-        self.tracking = False
+        self.tracking: Tracking | None = None
         self.mute = Mute.NO
         self._last: str | None = None
         self._last_cached: Argv | None = None
@@ -105,7 +112,7 @@ class Session:
         clients.reads += 1
         self.active_at_ms = self.house.mind.now_ms()
         batch = self.house.batches.get(data)
-        if batch is not None and self._plain() and self._repeat(batch):
+        if batch is not None and self._plain(data) and self._repeat(batch):
             return
         fresh = self.reader.idle and len(data) <= MAX_BATCH and batch is None
         self.reader.feed(data)
@@ -196,7 +203,7 @@ class Session:
 
     @property
     def last_command(self) -> str | None:
-        """The full name of the last command that ran."""
+        """The full name of the last command, run or refused; None when it does not exist."""
         if self._last_cached is not None:
             command, _ = self._find(self._last_cached)
             return None if command is None else command.name
@@ -237,23 +244,38 @@ class Session:
         self._finish()
 
     def resolve(self, host: str, then: Callable[[str | None, Slot], object]) -> Reply:
-        """Look up `host`, then call `then` with its IP or None and the place to fill.
+        """Look up `host`, then call `then` with its IP or None and the place to fill; see `wait_for`."""
+        return self.wait_for(lambda found: self.house.mind.resolve(host, found), then)
 
-        No further command runs until then. `then` may raise CommandRefused.
+    def wait_for(self, begin: Callable[[Callable[[T], None]], None], then: Callable[[T, Slot], object]) -> Reply:
+        """`begin` something that calls back once, then call `then` with what it found and the place to fill.
+
+        No further command runs until then. `then` may raise CommandRefused; a session that is gone hears no more.
         """
         slot = Slot()
 
-        def found(ip: str | None) -> None:
+        def found(result: T) -> None:
             if not self.gone:
                 try:
-                    then(ip, slot)
+                    then(result, slot)
                 except CommandRefused as refused:
                     self.fill(slot, resp.error(str(refused)))
-            self._go_on(Stop.NAME)
+            self._go_on(Stop.WAIT)
 
-        self._stop(Stop.NAME)
-        self.house.mind.resolve(host, found)
+        self._stop(Stop.WAIT)
+        begin(found)
         return slot
+
+    def follow_default(self, guest: Account | None) -> None:
+        """The default user now needs no password (it is `guest`), or needs one; matters to who has not logged in."""
+        if self.user is None and guest is not None:
+            self.user, self._let_in = guest, True
+        elif self._let_in and guest is None:
+            self.user, self._let_in = None, False
+
+    def log_in(self, user: Account) -> None:
+        """A name and password were right."""
+        self.user, self._let_in = user, False
 
     def counted(self, reply: bytes) -> bytes:
         """A reply that may be an error; errors are counted."""
@@ -268,16 +290,17 @@ class Session:
 
     # ------------------------------------------------------------ requests
 
-    def _plain(self) -> bool:
-        """Whether a cacheable request may be answered without looking closer."""
+    def _plain(self, chunk: bytes) -> bool:
+        """Whether the cacheable requests in `chunk` may be answered without looking closer."""
         return (
             self.reader.idle
             and not self._stopped
             and not self.closing
             and self.mute is Mute.NO
+            and self.tracking is None
             and self.house.clients.paused_until_ms is None
             and self.user is not None
-            and self.user.unrestricted
+            and (self.user.unrestricted or chunk in self.user.proven)
             and not self.in_pubsub
         )
 
@@ -330,6 +353,8 @@ class Session:
             self._busy = False
         if chunk is not None and repeatable and batch and self.reader.idle and not self._stopped:
             self.house.remember_batch(chunk, tuple(batch))
+            if self.user is not None:
+                self.user.prove(chunk)
         self.flush()
         if Stop.TURN in self._stopped:
             self.house.later(self._next_turn)
@@ -367,9 +392,10 @@ class Session:
         if self.mute is Mute.NEXT:
             self.mute = Mute.NO
         command, wrong = self._find(argv)
+        self._last, self._last_cached = None if command is None else command.name, None
         if command is None and argv[0].lower() in _ATTACKS:
             raise ProtocolError("cross-protocol request", silent=True)
-        refusal = self._forbidden(command, wrong)
+        refusal = self._forbidden(command, wrong, argv)
         if refusal is not None:
             self.house.clients.errors += 1
             self._put(resp.error(refusal), quiet)
@@ -379,9 +405,6 @@ class Session:
             if quiet and self.mute is Mute.NO:
                 self.mute = Mute.NEXT
             return False
-        self._last, self._last_cached = command.name, None
-        self.commands_run += 1
-        self.house.clients.commands += 1
         cacheable = command.name in CACHEABLE and not self.in_pubsub and _is_short(argv)
         cache = self.house.replies(self.proto) if cacheable else {}
         reply: Reply | None = cache.get(argv)
@@ -389,6 +412,10 @@ class Session:
             reply = self._execute(command, argv)
             if cacheable and isinstance(reply, bytes) and len(reply) <= MAX_BATCH:
                 cache[argv] = reply
+        self.commands_run += 1
+        self.house.clients.commands += 1
+        if self.tracking is not None:
+            self.tracking = tracked_after(command.name, self.tracking)
         self._put(reply, quiet)
         return cacheable and not quiet
 
@@ -407,14 +434,17 @@ class Session:
         if self.user is None and self.output_bytes > FIXED_BUFFER + GUEST_OVERFLOW:
             self._cut_off()
 
-    def _forbidden(self, command: Command | None, wrong: str | None) -> str | None:
+    def _forbidden(self, command: Command | None, wrong: str | None, argv: Argv) -> str | None:
         """Why a request does not run: the text of an error. `wrong` is what `_find` found."""
         if self.user is None and (command is None or not command.no_auth):
             return "NOAUTH Authentication required."
         if command is None or wrong is not None:
             return wrong
-        if self.user is not None and not self.user.may_run(command.name) and not command.no_auth:
-            self.house.clients.denied_command += 1
+        denial = None if self.user is None else self.user.denial(command, argv)
+        if self.user is not None and denial is not None:
+            note_denial(self, denial, self.user.name)
+            if denial.reason == "channel":
+                return "NOPERM No permissions to access a channel"
             return f"NOPERM User {self.user.name} has no permissions to run the '{command.name}' command"
         if command.name not in _IN_PUBSUB and self.in_pubsub:
             return (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from trio_sentinel.runtime.session_outbox import NOTHING, Mute, Reply
 from trio_sentinel.wire import resp
+from trio_sentinel.wire.acl_file import DEFAULT
 from trio_sentinel.wire.requests import NOT_INTEGER, refuse
 from trio_sentinel.wire.resp import Argv, strict_int, told
 
@@ -36,8 +37,9 @@ def flags_of(session: Session) -> str:
         letter
         for letter, is_so in (
             ("P", session.subscriptions > 0),
+            ("t", session.tracking is not None),
+            ("B", session.tracking is not None and b"bcast" in session.tracking.modes),
             ("c", session.closing),
-            ("t", session.tracking),
             ("U", session.transport.local_host == ""),
             ("e", session.no_evict),
         )
@@ -79,8 +81,8 @@ def line_of(session: Session) -> bytes:
         ("tot-mem", unread + unsent),
         ("events", "rw" if unsent else "r"),
         ("cmd", session.last_command or "NULL"),
-        ("user", "default" if session.user is None else session.user.name),
-        ("redir", 0 if session.tracking else -1),
+        ("user", DEFAULT if session.user is None else session.user.name),
+        ("redir", -1 if session.tracking is None else session.tracking.redirect),
         ("resp", session.proto),
         ("lib-name", told(session.lib_name)),
         ("lib-ver", told(session.lib_ver)),
@@ -122,29 +124,30 @@ def _of_type(value: bytes) -> Filter:
 
 
 def _of_user(asking: Session, value: bytes) -> Filter:
-    if value != b"default":
-        raise refuse(f"No such user '{told(value)}'")
-    return lambda client: client.user is None or client.user.name == "default"
+    name = told(value)
+    if asking.house.rights.account(name) is None:
+        raise refuse(f"No such user '{name}'")
+    return lambda client: name == (DEFAULT if client.user is None else client.user.name)
 
 
-def _with_flags(value: bytes) -> Filter:
+def _with_flags(value: bytes, place: str) -> Filter:
     if any(letter not in _FLAGS for letter in value):
-        raise refuse(f"Unknown flags found in the provided filter: {told(value)}")
+        raise refuse(f"Unknown flags found in the {place} filter: {told(value)}")
     return lambda client: all(letter in flags_of(client).encode() for letter in value)
 
 
-def _with_capa(value: bytes) -> Filter:
+def _with_capa(value: bytes, place: str) -> Filter:
     if any(letter not in _CAPAS for letter in value):
-        raise refuse(f"Unknown capa found in the provided filter: {told(value)}")
+        raise refuse(f"Unknown capa found in the {place} filter: {told(value)}")
     return lambda client: not value
 
 
-def _in_database(value: bytes) -> Filter:
+def _in_database(value: bytes, name: str) -> Filter:
     number = strict_int(value)
     if number is None:
-        raise refuse("DB is not an integer or out of range")
+        raise refuse(f"{name} is not an integer or out of range")
     if not 0 <= number <= 15:
-        raise refuse("DB number should be between 0 and 15")
+        raise refuse(f"{name} number should be between 0 and 15")
     return lambda client: number == 0
 
 
@@ -170,12 +173,15 @@ _MAKERS: Final[dict[bytes, Callable[[Session, bytes], Filter]]] = {
     b"laddr": lambda asking, value: lambda client: client.transport.local == told(value),
     b"ip": lambda asking, value: lambda client: _host(client.transport.remote) == told(value),
     b"user": _of_user,
-    b"name": lambda asking, value: lambda client: client.name == value,
-    b"lib-name": lambda asking, value: lambda client: client.lib_name == value,
-    b"lib-ver": lambda asking, value: lambda client: client.lib_ver == value,
-    b"flags": lambda asking, value: _with_flags(value),
-    b"capa": lambda asking, value: _with_capa(value),
-    b"db": lambda asking, value: _in_database(value),
+    b"name": lambda asking, value: lambda client: bool(value) and client.name == value,
+    b"lib-name": lambda asking, value: lambda client: bool(value) and client.lib_name == value,
+    b"lib-ver": lambda asking, value: lambda client: bool(value) and client.lib_ver == value,
+    b"flags": lambda asking, value: _with_flags(value, "provided"),
+    b"not-flags": lambda asking, value: _with_flags(value, "NOT-FLAGS"),
+    b"capa": lambda asking, value: _with_capa(value, "provided"),
+    b"not-capa": lambda asking, value: _with_capa(value, "NOT-CAPA"),
+    b"db": lambda asking, value: _in_database(value, "DB"),
+    b"not-db": lambda asking, value: _in_database(value, "NOT-DB"),
     b"maxage": _older,
     b"idle": _idler,
 }
@@ -187,8 +193,9 @@ def _negated(wanted: Filter) -> Filter:
 
 
 def matching(asking: Session, words: Argv, *, skip_me: bool) -> list[Session]:
-    """The clients that fit every filter in `words`."""
-    filters: list[Filter] = []
+    """The clients that fit every filter in `words`. Of equal filters the last counts; ids add up."""
+    filters: dict[bytes, Filter] = {}
+    ids: dict[bytes, set[int]] = {}
     at = 0
     while at < len(words):
         if at + 1 == len(words):
@@ -202,20 +209,21 @@ def matching(asking: Session, words: Argv, *, skip_me: bool) -> list[Session]:
             continue
         base = option.removeprefix(b"not-")
         if base == b"id":
-            ids = {_client_id(value)}
+            named = ids.setdefault(option, set())
+            named.add(_client_id(value))
             while at < len(words) and strict_int(words[at]) is not None:
-                ids.add(_client_id(words[at]))
+                named.add(_client_id(words[at]))
                 at += 1
-            wanted = _numbered(ids)
+            wanted = _numbered(named)
         elif base in _MAKERS and (base == option or base not in _NEVER_NEGATED):
-            wanted = _MAKERS[base](asking, value)
+            wanted = _MAKERS.get(option, _MAKERS[base])(asking, value)
         else:
             raise refuse("syntax error")
-        filters.append(wanted if base == option else _negated(wanted))
+        filters[option] = wanted if base == option else _negated(wanted)
     return [
         client
         for client in asking.house.clients
-        if not (skip_me and client is asking) and all(wanted(client) for wanted in filters)
+        if not (skip_me and client is asking) and all(wanted(client) for wanted in filters.values())
     ]
 
 
@@ -345,37 +353,6 @@ def no_evict(session: Session, argv: Argv) -> Reply:
     return resp.OK
 
 
-def tracking(session: Session, argv: Argv) -> Reply:
-    """CLIENT TRACKING ON|OFF: accepted, there are no keys."""
-    word = argv[2].lower()
-    if word not in (b"on", b"off"):
-        raise refuse("syntax error")
-    session.tracking = word == b"on"
-    return resp.OK
-
-
-def trackinginfo(session: Session, argv: Argv) -> Reply:
-    """CLIENT TRACKINGINFO."""
-    pairs = [
-        (resp.bulk("flags"), resp.set_of([resp.bulk("on" if session.tracking else "off")], session.proto)),
-        (resp.bulk("redirect"), resp.integer(0 if session.tracking else -1)),
-        (resp.bulk("prefixes"), resp.array([])),
-    ]
-    return resp.mapping(pairs, session.proto)
-
-
-def getredir(session: Session, argv: Argv) -> Reply:
-    """CLIENT GETREDIR."""
-    return resp.integer(0 if session.tracking else -1)
-
-
-def caching(session: Session, argv: Argv) -> Reply:
-    """CLIENT CACHING: never possible, because tracking has no opt-in or opt-out mode here."""
-    raise refuse(
-        "CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled"
-    )
-
-
 def help_(session: Session, argv: Argv) -> Reply:
     """CLIENT HELP."""
     return resp.simples(_HELP)
@@ -426,9 +403,7 @@ _HELP: Final = (
 Run = Callable[["Session", Argv], Reply]
 
 HANDLERS: Final[dict[str, Run]] = {
-    "client|caching": caching,
     "client|getname": getname,
-    "client|getredir": getredir,
     "client|help": help_,
     "client|id": id_,
     "client|info": info,
@@ -439,8 +414,6 @@ HANDLERS: Final[dict[str, Run]] = {
     "client|reply": reply,
     "client|setinfo": setinfo,
     "client|setname": setname,
-    "client|tracking": tracking,
-    "client|trackinginfo": trackinginfo,
     "client|unblock": unblock,
     "client|unpause": unpause,
 }

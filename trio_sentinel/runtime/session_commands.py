@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from trio_sentinel.errors import CommandRefused
 from trio_sentinel.model.inputs import HelloHeard
-from trio_sentinel.runtime import session_acl, session_client, session_sentinel
+from trio_sentinel.runtime import session_acl, session_client, session_sentinel, session_tracking
 from trio_sentinel.runtime.session_outbox import NOTHING, Reply
-from trio_sentinel.runtime.session_rights import User
+from trio_sentinel.runtime.session_rights import Account
 from trio_sentinel.wire import info, requests, resp
-from trio_sentinel.wire.commands import reply_to_command
+from trio_sentinel.wire.command_replies import reply_to_command
 from trio_sentinel.wire.requests import refuse
 from trio_sentinel.wire.resp import Argv
 
@@ -47,11 +47,11 @@ def ping(session: Session, argv: Argv) -> Reply:
     return resp.bulk(argv[1]) if len(argv) == 2 else resp.PONG
 
 
-def _login(session: Session, name: bytes, password: bytes) -> User:
-    """The user, or the refusal of 3.2."""
+def _login(session: Session, command: bytes, name: bytes, password: bytes) -> Account:
+    """The user, or the refusal of 3.2. `command` is how the client spelt it."""
     user = session.house.rights.login(name, password)
     if user is None:
-        session.house.clients.denied_auth += 1
+        session_acl.note_failed_login(session, command, name)
         raise CommandRefused("WRONGPASS", "invalid username-password pair or user is disabled.")
     return user
 
@@ -60,9 +60,9 @@ def auth(session: Session, argv: Argv) -> Reply:
     """AUTH [user] password."""
     if len(argv) > 3:
         raise refuse("syntax error")
-    if len(argv) == 2 and session.house.rights.open:
+    if len(argv) == 2 and session.house.rights.passwordless:
         raise refuse(_NO_PASSWORD)
-    session.user = _login(session, argv[1] if len(argv) == 3 else b"default", argv[-1])
+    session.log_in(_login(session, argv[0], argv[1] if len(argv) == 3 else b"default", argv[-1]))
     return resp.OK
 
 
@@ -90,7 +90,7 @@ def hello(session: Session, argv: Argv) -> Reply:
         else:
             raise refuse(f"Syntax error in HELLO option '{resp.told(argv[at])}'")
     if login is not None:
-        session.user = _login(session, *login)
+        session.log_in(_login(session, argv[0], *login))
     if session.user is None:
         raise CommandRefused("NOAUTH", _HELLO_FIRST)
     if name is not None:
@@ -121,17 +121,8 @@ def _confirm(session: Session, kind: str, name: bytes | None) -> None:
     session.write(resp.push([resp.bulk(kind), shown, resp.integer(session.subscriptions)], session.proto))
 
 
-def _check_channels(session: Session, names: Argv, *, pattern: bool) -> None:
-    """One channel that may not be heard refuses the whole command (6.4)."""
-    for name in names:
-        if session.user is not None and not session.user.may_hear(name, pattern=pattern):
-            session.house.clients.denied_channel += 1
-            raise CommandRefused("NOPERM", "No permissions to access a channel")
-
-
 def subscribe(session: Session, argv: Argv) -> Reply:
     """SUBSCRIBE channel ..."""
-    _check_channels(session, argv[1:], pattern=False)
     for name in argv[1:]:
         session.house.board.subscribe(session, name)
         _confirm(session, "subscribe", name)
@@ -140,7 +131,6 @@ def subscribe(session: Session, argv: Argv) -> Reply:
 
 def psubscribe(session: Session, argv: Argv) -> Reply:
     """PSUBSCRIBE pattern ..."""
-    _check_channels(session, argv[1:], pattern=True)
     for name in argv[1:]:
         session.house.board.psubscribe(session, name)
         _confirm(session, "psubscribe", name)
@@ -240,7 +230,7 @@ def _facts(session: Session) -> dict[str, str | int]:
         "trio_sentinel_version": identity.version,
         "connected_clients": len(clients),
         "maxclients": house.directives.maxclients,
-        "tracking_clients": sum(other.tracking for other in clients),
+        "tracking_clients": sum(other.tracking is not None for other in clients),
         "pubsub_clients": board.clients,
         "paused_reason": "client_pause" if paused else "none",
         "paused_actions": ("write" if clients.pause_writes_only else "all") if paused else "none",
@@ -282,5 +272,6 @@ HANDLERS: Final[dict[str, Run]] = {
     **session_acl.HANDLERS,
     **session_client.HANDLERS,
     **session_sentinel.HANDLERS,
+    **session_tracking.HANDLERS,
 }
 """By full name, as in the table of commands."""

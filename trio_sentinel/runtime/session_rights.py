@@ -1,149 +1,125 @@
-"""Who may do what on the client port: the one place where a session asks for permission.
+"""Who may do what on the client port: the users that exist now, as sessions hold on to them.
 
-Today there is one user, `default`, with or without the password of ``requirepass``. Users of an ACL come in behind
-the same two Protocols.
+1. An `Account` stays the same object while its user's rules change, so that a session sees every change at its next
+   command, and none after its user was deleted (`session_acl` closes it then).
+2. The rules themselves are values (`wire.acl_user.User`); `Roster.users` is replaced whole, so that the thread that
+   saves the configuration may read it at any time.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import re
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping
 
-from attrs import field, frozen
+from attrs import define, field
 
-from trio_sentinel.errors import StartupError
-from trio_sentinel.wire import resp
+from trio_sentinel.wire import acl_file
+from trio_sentinel.wire.acl_selector import Denial, Selector
+from trio_sentinel.wire.acl_user import User, digest_of
+from trio_sentinel.wire.commands import Command
+from trio_sentinel.wire.resp import Argv, told
+
+MAX_PROVEN = 256
 
 
-class User(Protocol):
-    """Somebody who is logged in."""
+@define(eq=False)
+class Account:
+    """One user while it exists."""
+
+    user: User
+    unrestricted: bool = field(init=False)
+    """Whether every request is allowed; lets frequent requests skip the question."""
+    proven: set[bytes] = field(factory=set, init=False)
+    """Received chunks whose requests were all found to be allowed under the present rules."""
+
+    def __attrs_post_init__(self) -> None:
+        self.unrestricted = self.user.unrestricted
 
     @property
     def name(self) -> str:
         """As in ACL WHOAMI."""
+        return self.user.name
 
-    @property
-    def unrestricted(self) -> bool:
-        """Whether `may_run` says yes to everything; lets frequent requests skip it."""
+    def become(self, user: User) -> None:
+        """The rules were changed."""
+        self.user = user
+        self.unrestricted = user.unrestricted
+        self.proven.clear()
 
-    def may_run(self, command: str) -> bool:
-        """Whether the user may run a command, by its full name (``sentinel|masters``)."""
+    def denial(self, command: Command, argv: Argv) -> Denial | None:
+        """Why a request may not run; None when it may."""
+        return None if self.unrestricted else self.user.denial(command, argv)
 
-    def may_hear(self, channel: bytes, *, pattern: bool) -> bool:
-        """Whether the user may subscribe to a channel, or to all channels of a pattern."""
+    def prove(self, chunk: bytes) -> None:
+        """All requests in `chunk` were allowed under the present rules."""
+        if not self.unrestricted:
+            if len(self.proven) >= MAX_PROVEN:
+                self.proven.clear()
+            self.proven.add(chunk)
 
 
-class Rights(Protocol):
+class Roster:
     """All users."""
 
-    def guest(self) -> User | None:
+    def __init__(self, users: Mapping[str, User], fresh: Selector = Selector()) -> None:  # noqa: B008 - a frozen value
+        self.users: Mapping[str, User] = dict(users)
+        self.fresh = fresh
+        """The root of a new user."""
+        self._accounts = {name: Account(user) for name, user in users.items()}
+
+    # ------------------------------------------------------------ who gets in
+
+    @property
+    def passwordless(self) -> bool:
+        """Whether the default user has no password, be it enabled or not."""
+        return self.users[acl_file.DEFAULT].nopass
+
+    @property
+    def open(self) -> bool:
+        """Whether a new connection need not log in."""
+        default = self.users[acl_file.DEFAULT]
+        return default.nopass and default.enabled
+
+    def guest(self) -> Account | None:
         """Who a new connection is; None when it must log in first."""
+        return self._accounts[acl_file.DEFAULT] if self.open else None
 
-    def login(self, name: bytes, password: bytes) -> User | None:
+    def login(self, name: bytes, password: bytes) -> Account | None:
         """The user with that name and password; None when there is none or it is disabled."""
-
-    @property
-    def open(self) -> bool:
-        """Whether the default user needs no password."""
-
-    @property
-    def hashes(self) -> Sequence[str]:
-        """SHA-256 of each password of the default user."""
-
-
-@frozen
-class Everything:
-    """A user without any restriction."""
-
-    name: str
-    unrestricted: bool = True
-
-    def may_run(self, command: str) -> bool:
-        """Yes."""
-        return True
-
-    def may_hear(self, channel: bytes, *, pattern: bool) -> bool:
-        """Yes."""
-        return True
-
-
-_DEFAULT = Everything("default")
-
-
-_FULL_RIGHTS = frozenset(
-    {"on", "~*", "allkeys", "&*", "allchannels", "+@all", "allcommands", "sanitize-payload", "skip-sanitize-payload"}
-)
-UNENFORCED = (
-    "ACL rules that restrict users cannot be enforced by this version: refusing to start rather than let everybody in. "
-    "Only a 'user default' line with all rights is understood, with or without passwords."
-)
-
-
-@frozen
-class OnePassword:
-    """Only the default user, with all rights: without a password (no hashes), or with any of some."""
-
-    hashes: tuple[str, ...] = field(default=(), repr=False)
-    """SHA-256 of each password, in lower-case hex."""
-
-    @classmethod
-    def of(cls, requirepass: str, users: Sequence[Sequence[str]] = (), aclfile: str = "") -> OnePassword:
-        """From the configuration. A ``user default`` line beats `requirepass`, as in stock.
-
-        Raises:
-            StartupError: somebody is restricted. To ignore that would open the port to whom it was closed.
-        """
-        if aclfile:
-            raise StartupError(UNENFORCED)
-        if not users:
-            return cls() if requirepass == "" else cls((_sha256(resp.text(requirepass)),))
-        if len(users) > 1 or users[0][0] != "default":
-            raise StartupError(UNENFORCED)
-        return cls(_hashes_of(users[0][1:]))
-
-    @property
-    def open(self) -> bool:
-        """Whether there is no password."""
-        return not self.hashes
-
-    def guest(self) -> User | None:
-        """Everybody is `default` when there is no password."""
-        return _DEFAULT if self.open else None
-
-    def login(self, name: bytes, password: bytes) -> User | None:
-        """Compare in a time that does not depend on where the texts differ."""
-        if name != b"default":
+        account = self._accounts.get(told(name))
+        if account is None:
+            digest_of(password)  # as much work as for a user that exists
             return None
-        mine = _sha256(password)
-        fits = [hmac.compare_digest(mine, known) for known in self.hashes]
-        return _DEFAULT if self.open or any(fits) else None
+        return account if account.user.lets_in(password) else None
 
+    # ------------------------------------------------------------ changes
 
-def _sha256(password: bytes) -> str:
-    return hashlib.sha256(password).hexdigest()
+    def account(self, name: str) -> Account | None:
+        """The user called so."""
+        return self._accounts.get(name)
 
-
-def _hashes_of(rules: Sequence[str]) -> tuple[str, ...]:
-    """The passwords of the default user, whose rules must give it everything else."""
-    hashes: list[str] = []
-    nopass = False
-    rights: set[str] = set()
-    for rule in rules:
-        word = rule.lower()
-        if word == "nopass":
-            hashes, nopass = [], True
-        elif rule.startswith(">"):
-            hashes, nopass = [*hashes, _sha256(resp.text(rule[1:]))], False
-        elif re.fullmatch(r"#[0-9a-f]{64}", rule):
-            hashes, nopass = [*hashes, rule[1:]], False
-        elif word in _FULL_RIGHTS:
-            rights.add(word)
+    def put(self, user: User) -> None:
+        """Create a user, or change one."""
+        self.users = {**self.users, user.name: user}
+        account = self._accounts.get(user.name)
+        if account is None:
+            self._accounts[user.name] = Account(user)
         else:
-            raise StartupError(UNENFORCED)
-    everything = "on" in rights and rights & {"+@all", "allcommands"} and rights & {"&*", "allchannels"}
-    if not everything or not (hashes or nopass):
-        raise StartupError(UNENFORCED)
-    return tuple(dict.fromkeys(hashes))
+            account.become(user)
+
+    def remove(self, name: str) -> bool:
+        """Forget a user; whether there was one. The default user must stay."""
+        assert name != acl_file.DEFAULT
+        self.users = {known: user for known, user in self.users.items() if known != name}
+        return self._accounts.pop(name, None) is not None
+
+    def put_all(self, users: Mapping[str, User]) -> None:
+        """These users and no others."""
+        for name in self.users.keys() - users.keys():
+            self.remove(name)
+        for user in users.values():
+            self.put(user)
+
+    @property
+    def lines(self) -> tuple[tuple[str, ...], ...]:
+        """The words of the ``user`` lines of a configuration. May be read by another thread."""
+        return tuple(map(acl_file.line_words, self.users.values()))

@@ -26,7 +26,7 @@ from trio_sentinel.ports import Clock
 from trio_sentinel.runtime.assembly import Assembly, Host, assemble
 from trio_sentinel.runtime.bridge import Answered, Bridge
 from trio_sentinel.runtime.clients import Identity
-from trio_sentinel.runtime.session_rights import OnePassword
+from trio_sentinel.runtime.session_rights import Roster
 from trio_sentinel.sim.checkers import Broken
 from trio_sentinel.sim.process import SimSentinel
 from trio_sentinel.sim.stage_clients import Operator
@@ -35,6 +35,8 @@ from trio_sentinel.sim.stage_host import StageClock, StageResolver, VirtualScrip
 from trio_sentinel.sim.stage_network import StageNetwork
 from trio_sentinel.sim.stage_sockets import Kernel
 from trio_sentinel.sim.world import WorldDice
+from trio_sentinel.wire.acl_file import users_of
+from trio_sentinel.wire.acl_selector import Selector
 from trio_sentinel.wire.bulletins import bulletins_of
 from trio_sentinel.wire.conf import Configuration, load_configuration, rewrite_configuration
 
@@ -118,7 +120,7 @@ class StagedSentinel(SimSentinel):
         self.parts = assemble(
             configuration,
             self._host(configuration, resolving),
-            rights=OnePassword.of(configuration.directives.requirepass),
+            rights=Roster(users_of((), Selector(), password=configuration.directives.requirepass)),
             log=self._log,
             on_events=self._note,
             shutdown=lambda reason: closed.set(),

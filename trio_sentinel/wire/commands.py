@@ -11,7 +11,7 @@ from typing import Final
 
 from attrs import frozen
 
-from trio_sentinel.wire import glob, resp
+from trio_sentinel.wire import resp
 
 CATEGORIES: Final = (
     "keyspace read write set sortedset list hash string bitmap hyperloglog geo stream pubsub admin fast slow "
@@ -31,7 +31,6 @@ class Command:
     since: str
     group: str
     summary: str
-    replaced_by: str | None
     subcommands: dict[bytes, Command]
 
     def accepts(self, words: int) -> bool:
@@ -81,18 +80,12 @@ _TIPS: Final = {
     "client|setname": ("request_policy:all_nodes", "response_policy:all_succeeded"),
     "client|setinfo": ("request_policy:all_nodes", "response_policy:all_succeeded"),
 }
-_REPLACED: Final = {
-    "sentinel|get-master-addr-by-name": ("8.0.0", "`SENTINEL GET-PRIMARY-ADDR-BY-NAME`"),
-    "sentinel|is-master-down-by-addr": ("8.0.0", "`SENTINEL IS-PRIMARY-DOWN-BY-ADDR`"),
-    "sentinel|master": ("8.0.0", "`SENTINEL PRIMARY`"),
-    "sentinel|masters": ("8.0.0", "`SENTINEL PRIMARIES`"),
-    "sentinel|slaves": ("5.0.0", "`SENTINEL REPLICAS`"),
-}
 
 # name | arity | shape | since | summary; a name with | belongs to the container before it.
 _ROWS: Final = """
 acl -2 container 6.0.0 Groups the commands about users and their rights.
 acl|cat -2 acl 6.0.0 Lists the categories, or the commands of one category.
+acl|deluser -3 acl-admin 6.0.0 Removes users and closes their connections.
 acl|dryrun -4 acl-admin 7.0.0 Tells whether a user may run a command, without running it.
 acl|genpass -2 acl 6.0.0 Makes a random password.
 acl|getuser 3 acl-admin 6.0.0 Shows the rules of one user.
@@ -101,6 +94,7 @@ acl|list 2 acl-admin 6.0.0 Shows the rules of all users as configuration lines.
 acl|load 2 acl-admin 6.0.0 Reads the users from the ACL file again.
 acl|log -2 acl-admin 6.0.0 Shows recent refusals.
 acl|save 2 acl-admin 6.0.0 Writes the users to the ACL file.
+acl|setuser -3 acl-admin 6.0.0 Creates a user, or changes the rules of one.
 acl|users 2 acl-admin 6.0.0 Lists the names of all users.
 acl|whoami 2 acl 6.0.0 Tells the user of this connection.
 auth -2 greeting 1.0.0 Authenticates this connection.
@@ -191,7 +185,6 @@ def _built() -> dict[bytes, Command]:
             since=since,
             group=_GROUPS[container],
             summary=summary,
-            replaced_by=name if name in _REPLACED else None,
             subcommands={},
         )
         (table[container.encode()].subcommands if sub else table)[(sub or name).encode()] = command
@@ -224,107 +217,3 @@ def every(table: dict[bytes, Command]) -> Iterator[Command]:
     for command in table.values():
         yield command
         yield from command.subcommands.values()
-
-
-# ---------------------------------------------------------------- replies of COMMAND
-
-
-def info_entry(command: Command, proto: int) -> bytes:
-    """The ten elements that COMMAND INFO says of a command."""
-    return resp.array(
-        [
-            resp.bulk(command.name),
-            resp.integer(command.arity),
-            resp.set_of([resp.simple(flag) for flag in command.flags], proto),
-            resp.integer(0),
-            resp.integer(0),
-            resp.integer(0),
-            resp.set_of([resp.simple(category) for category in command.categories], proto),
-            resp.set_of([resp.bulk(tip) for tip in command.tips], proto),
-            resp.set_of([], proto),
-            resp.array([info_entry(sub, proto) for sub in command.subcommands.values()]),
-        ]
-    )
-
-
-def docs_entry(command: Command, proto: int) -> tuple[bytes, bytes]:
-    """The name of a command and what COMMAND DOCS says of it."""
-    pairs = [
-        (resp.bulk("summary"), resp.bulk(command.summary)),
-        (resp.bulk("since"), resp.bulk(command.since)),
-        (resp.bulk("group"), resp.bulk(command.group)),
-    ]
-    if command.replaced_by is not None:
-        since, successor = _REPLACED[command.replaced_by]
-        pairs.append((resp.bulk("doc_flags"), resp.set_of([resp.simple("deprecated")], proto)))
-        pairs.append((resp.bulk("deprecated_since"), resp.bulk(since)))
-        pairs.append((resp.bulk("replaced_by"), resp.bulk(successor)))
-    if command.subcommands:
-        subs = [docs_entry(sub, proto) for sub in command.subcommands.values()]
-        pairs.append((resp.bulk("subcommands"), resp.mapping(subs, proto)))
-    return resp.bulk(command.name), resp.mapping(pairs, proto)
-
-
-def reply_to_command(table: dict[bytes, Command], argv: resp.Argv, proto: int) -> bytes:
-    """COMMAND and its subcommands; the arity was checked."""
-    sub = argv[1].lower() if len(argv) > 1 else b"info"
-    names = argv[2:]
-    if sub == b"count":
-        return resp.integer(len(table))
-    if sub == b"info":
-        if not names:
-            return resp.array([info_entry(command, proto) for command in table.values()])
-        found = [find(table, name) for name in names]
-        return resp.array([resp.null_bulk(proto) if c is None else info_entry(c, proto) for c in found])
-    if sub == b"docs":
-        wanted = [find(table, name) for name in names] if names else list(table.values())
-        return resp.mapping([docs_entry(command, proto) for command in wanted if command is not None], proto)
-    if sub == b"list":
-        return _list(table, names)
-    if sub == b"help":
-        return resp.simples(_HELP)
-    target = find(table, names[0])
-    if target is not None and target.subcommands:
-        target = target.subcommands.get(names[1].lower()) if len(names) > 1 else target
-    if target is None:
-        return resp.error("ERR Invalid command specified")
-    return resp.error("ERR The command has no key arguments")
-
-
-def _list(table: dict[bytes, Command], words: resp.Argv) -> bytes:
-    """COMMAND LIST with its filters."""
-    commands = list(every(table))
-    if words:
-        if len(words) != 3 or words[0].lower() != b"filterby":
-            return resp.error("ERR syntax error")
-        kind, value = words[1].lower(), words[2]
-        if kind == b"aclcat":
-            commands = [c for c in commands if "@" + resp.told(value).lower() in c.categories]
-        elif kind == b"pattern":
-            commands = [c for c in commands if glob.matches(value, c.name.encode(), ignore_case=True)]
-        elif kind == b"module":
-            commands = []
-        else:
-            return resp.error("ERR syntax error")
-    return resp.bulks([command.name for command in commands])
-
-
-_HELP: Final = (
-    "COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "(no subcommand)",
-    "    Describe every command.",
-    "COUNT",
-    "    Tell how many commands there are.",
-    "LIST [FILTERBY ACLCAT <category> | PATTERN <pattern> | MODULE <module>]",
-    "    List the names of commands.",
-    "INFO [<command-name> ...]",
-    "    Describe the named commands, or all of them.",
-    "DOCS [<command-name> ...]",
-    "    Document the named commands, or all of them.",
-    "GETKEYS <full-command>",
-    "    Find the keys in a request.",
-    "GETKEYSANDFLAGS <full-command>",
-    "    Find the keys in a request and what they are used for.",
-    "HELP",
-    "    Print this help.",
-)

@@ -16,7 +16,7 @@ from attrs import define, evolve, field, frozen
 
 from trio_sentinel.errors import ConfigError, StartupError
 from trio_sentinel.model.snapshot import Snapshot
-from trio_sentinel.wire import commands, conf_lexer, directives, resp
+from trio_sentinel.wire import acl_file, commands, conf_lexer, directives, resp
 from trio_sentinel.wire.conf_secrets import shown_line
 from trio_sentinel.wire.conf_statements import Origin, Statement, Statements
 from trio_sentinel.wire.directives import BadValue, Directives
@@ -26,16 +26,8 @@ BAD_DIRECTIVE: Final = "Bad directive or wrong number of arguments"
 MAX_INCLUDES: Final = 16
 """How deep files may include each other; stock has no limit and dies of a file that includes itself."""
 
-UserCheck = Callable[[Sequence[str]], "str | None"]
-"""Judges the words of a ``user`` line, name first: the text of the ACL error, or None."""
-
-
 def _nothing(path: str) -> None:
     """Stands in for a check that the caller does not want."""
-
-
-def _accept(words: Sequence[str]) -> str | None:
-    return None
 
 
 @frozen(kw_only=True)
@@ -61,7 +53,6 @@ class World:
     glob_files: Callable[[str], list[str]]
     enter: Callable[[str], None] = _nothing
     open_log: Callable[[str], None] = _nothing
-    user_error: UserCheck = _accept
 
 
 def load_configuration(
@@ -77,7 +68,6 @@ def load_configuration(
     working_dir: str,
     enter_dir: Callable[[str], None] = _nothing,
     open_log: Callable[[str], None] = _nothing,
-    user_error: UserCheck = _accept,
 ) -> Configuration:
     """Load `text`, the content of `path`, with what came on standard input and the words after the file name.
 
@@ -95,7 +85,7 @@ def load_configuration(
         ConfigError: a line, or the whole, is not acceptable.
         StartupError: an included file cannot be read.
     """
-    world = World(read_file=read_file, glob_files=glob_files, enter=enter_dir, open_log=open_log, user_error=user_error)
+    world = World(read_file=read_file, glob_files=glob_files, enter=enter_dir, open_log=open_log)
     loading = _Loading(world=world, known=Directives(dir=working_dir), table=dict(commands.COMMANDS))
     typed = text if stdin is None else _joined(text, stdin)
     whole = typed + b"\n" + option_lines(options) if options else typed
@@ -246,13 +236,13 @@ class _Loading:
     def user(self, values: list[str]) -> None:
         if not values:
             raise BadValue(BAD_DIRECTIVE)
-        problem = self.world.user_error(values)
+        problem = acl_file.problem_of_line(values, acl_file.fresh_selector(self.known.acl_pubsub_default))
         if any(user[0] == values[0] for user in self.known.users):
             if self.origin is Origin.COMMAND_LINE:
                 return  # an earlier start has written this user to the file; there it may have changed since
-            problem = "Duplicate user found. A user can only be defined once in config files"
+            problem = (values[0], "Duplicate user found. A user can only be defined once in config files")
         if problem is not None:
-            raise BadValue(f"Error in user declaration '{values[0]}': {problem}")
+            raise BadValue(f"Error in user declaration '{problem[0]}': {problem[1]}")
         self.set("users", (*self.known.users, tuple(values)))
 
     def rename_command(self, values: list[str]) -> None:

@@ -151,14 +151,14 @@ class Integer:
 
 @frozen
 class Octal:
-    """A file mode."""
+    """A file mode. As in stock an empty word is 0, and blanks and a sign may come first."""
 
     high: int
 
     def read(self, value: str) -> int:
-        if not re.fullmatch(r"-?[0-7]{1,20}", value):
+        if not re.fullmatch(r"(?:[ \t\n\v\f\r]*[+-]?[0-7]{1,20})?", value):
             raise BadValue("argument couldn't be parsed as an octal number")
-        return _in_range(int(value, 8), 0, self.high, "o")
+        return _in_range(int(value or "0", 8), 0, self.high, "o")
 
     def write(self, value: int) -> bytes:
         return b"%o" % value
