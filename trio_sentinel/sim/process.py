@@ -227,6 +227,10 @@ class SimSentinel:
         if self.frozen:
             self.stalled.append((self.feed, (heard,)))
             return
+        self.think(heard)
+
+    def think(self, heard: i.Input) -> None:
+        """What one input leads to, in a process that runs."""
         kind, now_ms = type(heard), self.clock_ms() if self.clock_ppm else self.world.now_ms
         if kind is i.PingAnswered or kind is i.OpinionHeard:
             self.note_heard(heard)
@@ -291,9 +295,8 @@ class SimSentinel:
         """Something came back over a connection of ours."""
         if self.frozen:
             self.stalled.append((self.hear, (wire, item)))
-            return
-        if not wire.closed:
-            self.feed(item)
+        elif not wire.closed:
+            self.think(item)
 
     def take(self, wire: Wire, item: Any) -> Fate:
         """Another sentinel says something; replies keep their order even when one of them must wait for the disk."""

@@ -59,10 +59,10 @@ class StockSentinel(SimSentinel):
         self.mind = StockMind(dice, self.clock_ms(), self._write, self.flavour, self.defects)
         return self.mind
 
-    def feed(self, heard: i.Input) -> None:
-        """One input, now."""
+    def think(self, heard: i.Input) -> None:
+        """What one input leads to."""
         try:
-            super().feed(heard)
+            super().think(heard)
         except _Died:
             return
         if self._stall_ms >= SHORTEST_STALL_MS and self.up:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import attrs
 
 from trio_sentinel.model.events import Event
+from trio_sentinel.model.values import Address
 from trio_sentinel.sim.runs import Report
 
 UNTOLD = frozenset(
@@ -44,7 +45,7 @@ def describe(event: Event) -> str:
 
 
 def _short(value: object) -> str:
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and not isinstance(value, Address):
         return "[" + " ".join(_short(item) for item in value) + "]"
     text = str(getattr(value, "value", value))
     return text[:8] if len(text) == 40 and ":" not in text else text
