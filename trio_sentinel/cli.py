@@ -44,6 +44,7 @@ Usage:
   {NAME} FILE [--DIRECTIVE VALUE ...] [-]   run a sentinel
   {NAME} check FILE [--DIRECTIVE VALUE ...] say what a configuration means, or what is wrong with it
   {NAME} demo                               watch three sentinels replace a killed master, on this machine
+  {NAME} simulate [--config FILE]           random faults on virtual time, or what your deployment would live through
   {NAME} --version | --help
 
 FILE is the sentinel.conf of redis-sentinel or valkey-sentinel. It and its directory must be writable: what the
@@ -90,6 +91,10 @@ def _run(words: list[str]) -> int:
         from trio_sentinel.demo import main as demo
 
         return demo(words[1:])
+    if first == "simulate":
+        from trio_sentinel.sim.command import main as simulate
+
+        return simulate(words[1:])
     if first == "check":
         return check(words[1:])
     return run_sentinel(words)

@@ -49,6 +49,19 @@ def test_monitored_master_is_dialled_and_saved_before_the_answer() -> None:
     assert [known.name for known in kit.disk.masters] == [NAME, "other"]
 
 
+def test_q19_two_masters_at_one_address_are_warned_about() -> None:
+    kit = given(names=(NAME, "b"))
+    at = kit.engine.state.masters["b"].address
+    heard = kit.ask(lambda n: i.MonitorAsked(n, "a", at, 2))
+    assert heard.one(e.MasterMonitored).twin == "b"
+    again = kit.restart()
+    assert {event.subject.name: event.twin for event in again.all(e.MasterMonitored)} == {
+        "b": None,
+        NAME: None,
+        "a": "b",
+    }
+
+
 def test_monitored_master_has_the_defaults_of_the_process() -> None:
     kit = given()
     kit.ask(lambda n: i.TimingSetAsked(n, "default_down_after_ms", 777))

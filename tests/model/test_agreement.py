@@ -342,6 +342,36 @@ def test_next_attempt_comes_two_failover_timeouts_after_the_last_under_a_new_epo
     assert kit.wait(1).one(e.FailoverStarted).epoch == 2
 
 
+def test_delay_is_told_once_for_each_attempt_or_vote() -> None:
+    kit = given()
+    at_ms = kit.vote_asked(P1, 1).one(e.VoteCast).attempt_at_ms
+    assert at_ms is not None
+    kit.agree()
+    heard = kit.master_down()
+    heard.events += kit.wait(10_000).events
+    delayed = heard.one(e.FailoverDelayed)
+    assert (delayed.attempt_at_ms, delayed.until_ms) == (at_ms, at_ms + 2 * FAILOVER_TIMEOUT_MS)
+    assert kit.vote_asked(P2, 2).has(e.FailoverDelayed), "another vote, another delay"
+
+
+def test_turn_among_the_candidates_is_no_delay() -> None:
+    kit = given()
+    kit.agree()
+    heard = kit.master_down()
+    heard.events += kit.wait(1000).events
+    assert heard.has(e.FailoverStarted)
+    assert not heard.has(e.FailoverDelayed)
+
+
+def test_vote_of_a_peer_is_told_once_for_each_epoch() -> None:
+    kit = candidate()
+    voted = kit.opinion(P1, leader=P2, epoch=4).one(e.PeerVoted)
+    assert (voted.subject.name, voted.leader, voted.epoch) == (P1, P2, 4)
+    assert not kit.opinion(P1, leader=P2, epoch=4).has(e.PeerVoted)
+    assert not kit.opinion(P1, leader=None, epoch=0).has(e.PeerVoted)
+    assert kit.opinion(P1, leader=ME, epoch=5).one(e.PeerVoted).leader == ME
+
+
 def test_failing_disk_keeps_me_from_standing() -> None:
     kit = given()
     kit.saving = False
@@ -544,6 +574,15 @@ def test_election_that_another_may_have_won_is_not_repeated_soon() -> None:
     assert kit.master.failover is None
     keep_agreeing(kit, 5000)
     assert stood(kit) == [5]
+
+
+def test_one_vote_unheard_may_have_made_another_the_leader() -> None:
+    """Three of five are needed: two are known to be his, and one peer has not said whom it voted for."""
+    kit = candidate()
+    kit.opinion(P1, leader=P1, epoch=5)
+    kit.opinion(P2, leader=P1, epoch=5)
+    heard = kit.opinion(P4, leader=STRANGER, epoch=5)
+    assert heard.one(e.FailoverAborted).retry_at_ms is None
 
 
 def test_vote_that_may_still_come_keeps_the_attempt_alive() -> None:

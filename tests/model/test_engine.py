@@ -178,6 +178,10 @@ def test_q3_attempt_whose_vote_could_not_be_saved_is_given_up_before_anybody_was
     heard.effects += more.effects
     assert heard.has(e.FailoverStarted)
     assert heard.has(e.FailoverAborted)
+    assert [kind for kind in heard.told if kind in (e.FailoverStarted, e.FailoverAborted)] == [
+        e.FailoverStarted,
+        e.FailoverAborted,
+    ], "an end is told after its beginning"
     assert all(ask.candidate is None for ask in heard.all(fx.AskPeer))
     assert kit.master.failover is None
 

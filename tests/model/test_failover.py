@@ -26,6 +26,7 @@ from trio_sentinel.model import inputs as i
 from trio_sentinel.model.state import (
     Manner,
     Reconf,
+    SelectingReplica,
     SendingPromotion,
     WaitingForPromotion,
     WaitingForVotes,
@@ -52,6 +53,16 @@ def test_leader_chooses_by_the_ranking_and_says_why_the_others_lost() -> None:
     chosen = next(event for event in kit.log if isinstance(event, e.ReplicaSelected))
     assert chosen.address == R1
     assert chosen.losers == ((R2, "smaller replication offset"),)
+
+
+def test_leader_waits_for_a_replica_that_was_never_heard_of_but_not_long() -> None:
+    kit = given()
+    kit.engine.senses.servers[NAME, R2].info_at_ms = None
+    kit.servers[R2].info = None
+    kit.failover()
+    kit.wait(299)
+    assert isinstance(phase(kit), SelectingReplica)
+    assert kit.wait(1).one(e.ReplicaSelected).losers == ((R2, "INFO too old"),)
 
 
 def test_leader_without_a_good_replica_gives_up_at_once() -> None:

@@ -281,6 +281,15 @@ def test_hello_names_hosts_only_when_they_are_announced() -> None:
         assert kit.wait(3000).all(fx.SayHello)[-1].hello.master_host == host
 
 
+def test_nothing_is_said_about_a_master_whose_address_is_not_known() -> None:
+    """Stock takes an empty address for a new one (core.md Q5)."""
+    named = Address("redis-a", 6379)
+    kit = given(address=named, globals_=GlobalSettings(resolve_hostnames=True), settled=False, replicas=0)
+    assert not kit.wait(10_000).has(fx.SayHello)
+    kit.hear(i.NameResolved("redis-a", MASTER.host))
+    assert {said.hello.master_host for said in kit.wait(2000).all(fx.SayHello)} == {MASTER.host}
+
+
 def test_q9_unanswered_hello_is_not_repeated_over_the_same_connection() -> None:
     kit = given(down_after_ms=10_000_000)
     kit.servers[R1].takes_hellos = False
@@ -305,6 +314,48 @@ def test_r3_no_hello_goes_to_a_server_that_hands_over_and_pings_go_on() -> None:
     heard = kit.wait(10_000)
     assert sent(heard, fx.SayHello, TO_R1) == 0
     assert sent(heard, fx.SendPing, TO_R1) >= 9
+
+
+def test_r3_server_that_keeps_hellos_back_is_not_down() -> None:
+    """Its writes are paused: a PUBLISH is not answered, nor anything behind it, but a PING over a new connection is."""
+    kit = given(down_after_ms=3000)
+    kit.servers[MASTER].takes_hellos = False
+    kit.muted.add(fx.SendPing)
+    blocked, said = False, 0
+    log_before = len(kit.log)
+
+    def answer(heard: Heard) -> None:
+        nonlocal blocked, said
+        pongs = []
+        for effect in heard.effects:
+            match effect:
+                case fx.OpenLink(link, _, Channel.COMMAND) if link == TO_MASTER:
+                    blocked = False
+                case fx.SayHello(link) if link == TO_MASTER:
+                    blocked, said = True, said + 1
+                case fx.SendPing(link) if link != TO_MASTER or not blocked:
+                    pongs.append(i.PingAnswered(link, "PONG"))
+        for pong in pongs:
+            answer(kit.hear(pong))
+
+    for _ in range(3000):
+        answer(kit.wait(10))
+    assert not any(isinstance(event, e.WentDown) for event in kit.log[log_before:])
+    assert said >= 5, "and it is tried again and again"
+
+
+def test_server_that_hangs_is_down_on_time_whatever_was_said_to_it() -> None:
+    kit = given(down_after_ms=3000)
+    kit.servers[MASTER].silent()
+    while kit.engine.senses.servers[NAME, MASTER].ping_since_ms is None:
+        kit.wait(1)
+    since_ms = kit.engine.senses.servers[NAME, MASTER].ping_since_ms
+    assert since_ms is not None
+    assert not kit.wait_until(since_ms + 3000).has(e.WentDown)
+    heard = kit.wait(1)
+    assert heard.has(e.WentDown)
+    heard = kit.wait(13_000)
+    assert len([closed for closed in heard.all(fx.CloseLink) if closed.link == TO_MASTER]) <= 2
 
 
 def test_q3_no_hello_goes_out_while_the_disk_fails() -> None:
@@ -337,6 +388,18 @@ def test_engine_is_not_woken_without_need(masters: int) -> None:
         kit.wait_until(kit.engine.next_due_ms())
         looks += 1
     assert looks <= 10 * 15 * masters
+
+
+def test_peer_of_many_masters_is_seen_down_though_a_hundred_hellos_wait() -> None:
+    """Hellos about many masters may fill a silent link sooner than the next PING is due there."""
+    kit = given(peers=1)
+    sense = kit.engine.senses.peers[P1]
+    while sense.ping_since_ms is not None or kit.now_ms - sense.last_ok_at_ms > 100:
+        kit.wait(1)
+    kit.peers[P1].silent()
+    sense.pending = 150
+    kit.wait(1000 + DOWN_AFTER_MS)
+    assert kit.master.peers[P1].s_down
 
 
 def test_shared_link_to_a_silent_peer_is_seen_down_by_all_masters() -> None:

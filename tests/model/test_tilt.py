@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
+
 from tests.model.given import (
     DOWN_AFTER_MS,
     FAILOVER_TIMEOUT_MS,
     MASTER,
+    ME,
     NAME,
     P1,
+    P2,
     P3,
     R1,
     R2,
@@ -20,6 +26,13 @@ from tests.model.given import (
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import events as e
 from trio_sentinel.model import inputs as i
+from trio_sentinel.model.state import (
+    Phase,
+    ReconfiguringReplicas,
+    SelectingReplica,
+    WaitingForPromotion,
+    WaitingForVotes,
+)
 from trio_sentinel.model.values import Channel, ServerLink
 
 TRIGGER_MS, PERIOD_MS = 2000, 30_000
@@ -149,6 +162,93 @@ def test_failover_stands_still_in_tilt_and_may_time_out_at_its_end() -> None:
     kit.servers[R1].info = replica_info()
     assert not kit.wait(PERIOD_MS - 1).has(e.FailoverAborted)
     assert kit.wait(1).one(e.FailoverAborted).reason is e.Abort.REPLICA_TIMEOUT
+
+
+def waiting_for_votes() -> Given:
+    kit = given()
+    kit.agree()
+    kit.peers[P1].votes = kit.peers[P2].votes = False
+    kit.master_down()
+    kit.wait(200)
+    kit.agree()
+    return kit
+
+
+def selecting() -> Given:
+    kit = given()
+    kit.muted.add(fx.PollInfo)
+    kit.failover()
+    return kit
+
+
+def awaiting() -> Given:
+    kit = given()
+    kit.elected()
+    return kit
+
+
+def unpublished() -> Given:
+    kit = given()
+    kit.failover()
+    kit.saving = None
+    kit.info(R1, master_info())
+    return kit
+
+
+def unpublished_handover() -> Given:
+    kit = given()
+    kit.agree()
+    kit.failover(coordinated=True)
+    kit.saving = None
+    kit.info(R1, master_info())
+    return kit
+
+
+def reconfiguring() -> Given:
+    kit = given()
+    kit.promoted()
+    return kit
+
+
+ORDERS = (fx.Promote, fx.Repoint, fx.HandOver, fx.KillClients)
+
+
+@pytest.mark.parametrize(
+    ("start", "phase"),
+    [
+        (waiting_for_votes, WaitingForVotes),
+        (selecting, SelectingReplica),
+        (awaiting, WaitingForPromotion),
+        (unpublished, ReconfiguringReplicas),
+        (unpublished_handover, ReconfiguringReplicas),
+        (reconfiguring, ReconfiguringReplicas),
+    ],
+)
+def test_every_phase_stands_still_in_tilt_and_goes_on_after_it(start: Callable[[], Given], phase: type[Phase]) -> None:
+    """Property 25, whatever arrives meanwhile: votes, promotions, saves."""
+    kit = start()
+    before = kit.master.failover
+    assert before is not None
+    assert isinstance(before.phase, phase)
+    kit.stall(TRIGGER_MS + 1)
+    heard = kit.wait(1000)
+    while kit.asked_to_save:
+        heard.effects += kit.save_answered().effects
+    kit.saving = True
+    for run_id in (P1, P2):
+        heard.effects += kit.opinion(run_id, leader=ME, epoch=before.epoch).effects
+    heard.effects += kit.info(R1, master_info()).effects
+    heard.effects += kit.info(R2, replica_info(R1)).effects
+    heard.effects += kit.wait(PERIOD_MS - 1001).effects
+    assert kit.master.failover == before
+    assert not [effect for effect in heard.effects if isinstance(effect, ORDERS)]
+    assert not heard.has(fx.AskPeer)
+    kit.muted.clear()
+    kit.wait(1)
+    kit.info(R1, master_info())
+    kit.info(R2, replica_info(R1))
+    kit.wait(12_000)
+    assert kit.master.failover != before
 
 
 def test_no_attempt_begins_in_tilt() -> None:

@@ -150,6 +150,31 @@ def test_server_that_refuses_to_follow_is_not_told_in_a_hurry(reading: InfoReadi
     assert 2 <= len(orders) <= 30
 
 
+def test_replica_that_fell_lately_is_not_converted_yet() -> None:
+    """No-down-for: what it says of itself may be as old as its fall."""
+    kit = given(replicas=1, down_after_ms=1000)
+    kit.muted |= {fx.PollInfo, fx.Repoint}
+    kit.info(R1, master_info())
+    kit.wait(5000)
+    kit.lose(R1)
+    kit.wait(1500)
+    assert kit.master.replicas[R1].s_down
+    kit.find(R1)
+    kit.wait(3000)
+    assert not kit.master.replicas[R1].s_down
+    kit.info(MASTER, master_info())
+    assert not kit.info(R1, master_info()).has(e.ReplicaConverted)
+    kit.wait(5000)
+    kit.info(MASTER, master_info())
+    assert kit.info(R1, master_info()).has(e.ReplicaConverted)
+
+
+def test_replica_that_does_not_say_whom_it_follows_is_left_alone() -> None:
+    kit = given(replicas=1, failover_timeout_ms=5000, settled=False)
+    kit.servers[R1].info = InfoReading(role=Role.REPLICA)
+    assert not kit.wait(30_000).has(e.ReplicaRepointed)
+
+
 def test_replica_that_fell_lately_is_not_repointed_yet() -> None:
     """The wait runs from its last fall, although it is back since (5.3, no-down-for)."""
     kit, _ = stray(replica_info(R2), failover_timeout_ms=15_000)

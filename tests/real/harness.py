@@ -81,13 +81,15 @@ class Lab:
         master = self.server(flavour)
         return master, self.server(flavour, replica_of=master), self.server(flavour, replica_of=master)
 
-    def sentinel(self, kind: Kind, *watches: Watch, lines: Sequence[str] = (), start: bool = True) -> Sentinel:
-        """Start one sentinel and wait until it answers."""
+    def sentinel(
+        self, kind: Kind, *watches: Watch, lines: Sequence[str] = (), start: bool = True, password: str | None = None
+    ) -> Sentinel:
+        """Start one sentinel and wait until it answers; `password` is what its `lines` ask for."""
         name = f"sentinel{len(self.sentinels) + 1}"
         directory = self.directory / name
         directory.mkdir()
         sentinel = Sentinel(
-            name, kind, port=self.ports.claim(), directory=directory, watches=watches, lines=lines
+            name, kind, port=self.ports.claim(), directory=directory, watches=watches, lines=lines, password=password
         )
         self.sentinels.append(sentinel)
         if start:

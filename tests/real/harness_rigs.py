@@ -18,13 +18,13 @@ from typing import Any
 
 from trio_sentinel.model.values import Address, InfoReading
 from trio_sentinel.sim.redis import Mood
-from trio_sentinel.sim.stage_clients import Person, Talker
+from trio_sentinel.sim.stage_clients import Person, Talker, make_reader
 from trio_sentinel.sim.stage_network import StageNetwork
 from trio_sentinel.sim.stage_server import StagedServer
 from trio_sentinel.sim.world import World
 from trio_sentinel.wire import readings
 from trio_sentinel.wire.orders import command
-from trio_sentinel.wire.replies import ErrorReply, Reply, ReplyReader
+from trio_sentinel.wire.replies import ErrorReply, Reply
 
 from .harness_ports import PortClaims
 from .harness_processes import LOOPBACK
@@ -70,6 +70,9 @@ class Line(ABC):
 
 class Rig(ABC):
     """The servers A (a master), B and C (its replicas)."""
+
+    two_pauses = True
+    """Whether CLIENT PAUSE and FAILOVER pause each for itself; Redis 6.2 has one pause for both."""
 
     @abstractmethod
     def line(self, name: str) -> Line:
@@ -150,15 +153,15 @@ class Rig(ABC):
         assert isinstance(reply, bytes), reply
         return readings.info(reply)
 
-    def tell(self, reading: InfoReading) -> dict[str, Any]:
-        """A reading without what differs from run to run."""
+    def tell(self, reading: InfoReading, *, replicas: bool = True) -> dict[str, Any]:
+        """A reading without what differs from run to run; without `replicas` while they may come and go."""
         master = None
         if reading.master_host is not None and reading.master_port is not None:
             master = self.called(Address(reading.master_host, reading.master_port))
         return {
             "run id": reading.run_id is not None and len(reading.run_id) == 40,
             "role": reading.role,
-            "replicas": sorted(map(self.called, reading.replicas)),
+            "replicas": sorted(map(self.called, reading.replicas)) if replicas else None,
             "master": master,
             "link": reading.master_link_up,
             "down": (reading.master_link_down_ms > 0) - (reading.master_link_down_ms < 0),
@@ -186,7 +189,7 @@ class RealLine(Line):
 
     def __init__(self, address: Address) -> None:
         self._sock = socket.create_connection((address.host, address.port), timeout=LIMIT_S)
-        self._reader = ReplyReader()
+        self._reader = make_reader()
         self._waiting: list[Reply] = []
         self._ended = False
 
@@ -208,7 +211,9 @@ class RealLine(Line):
                 data = b""
             self._ended = not data
             if data:
-                self._waiting += self._reader.feed(data)
+                self._reader.feed(data)
+                while (reply := self._reader.gets()) is not False:
+                    self._waiting.append(reply)
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
         return taken
 
@@ -226,6 +231,7 @@ class RealRig(Rig):
     """Servers of one flavour."""
 
     def __init__(self, flavour: Flavour, directory: Path) -> None:
+        self.two_pauses = flavour is not Flavour.REDIS62
         self._ports = PortClaims()
         self._lines: list[RealLine] = []
         self._busy: list[Line] = []
@@ -411,7 +417,6 @@ class FakeRig(Rig):
 
     def make_loading(self, name: str) -> None:
         server = self._servers[name]
-        server.configured_master = None
         server.kill()
         server.restart("e" * 40, loading_ms=60_000)
 

@@ -92,9 +92,9 @@ class Watch(NamedTuple):
 class EventLog:
     """Everything that one subscriber of ``*`` was told, from the moment of construction on."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, password: str | None = None) -> None:
         self._seen: list[Event] = []
-        self._client = open_client(port)
+        self._client = open_client(port, password)
         self._pubsub = self._client.pubsub()
         self._pubsub.psubscribe("*")
         confirmation = self._pubsub.get_message(timeout=10.0)
@@ -135,7 +135,8 @@ class Sentinel(Child):
     """A sentinel on 127.0.0.1:`port`. Its configuration file has a directory of its own, apart from its log."""
 
     def __init__(
-        self, name: str, kind: Kind, *, port: int, directory: Path, watches: Sequence[Watch], lines: Sequence[str] = ()
+        self, name: str, kind: Kind, *, port: int, directory: Path, watches: Sequence[Watch], lines: Sequence[str] = (),
+        password: str | None = None,
     ) -> None:
         self.kind = kind
         self.port = port
@@ -156,7 +157,8 @@ class Sentinel(Child):
         self.conf_path.write_text("\n".join([*head, *lines, *masters]) + "\n")
         super().__init__(name, kind.command(self.conf_path), out_path=directory / "sentinel.out", cwd=directory)
         self.environment = {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
-        self.client: redis.Redis = open_client(port)
+        self.password = password
+        self.client: redis.Redis = open_client(port, password)
 
     # -- life
 
@@ -169,7 +171,7 @@ class Sentinel(Child):
     def after_start(self) -> None:
         """Once it answers: shorten its periods and listen to its events."""
         self.set_pace()
-        self.events_seen = EventLog(self.port)
+        self.events_seen = EventLog(self.port, self.password)
 
     def set_pace(self, **periods: int) -> None:
         """SENTINEL DEBUG with the pace of the scenarios, changed by `periods` (underscores for dashes)."""

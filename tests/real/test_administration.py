@@ -180,3 +180,17 @@ def test_announced_address_is_what_peers_learn(lab: Lab, servers: list[DataServe
     assert one.ask_error("SENTINEL", "CONFIG", "SET", "announce-port", 70000) == (
         "Invalid value '70000' to SENTINEL CONFIG SET 'announce-port'"
     )
+
+
+def test_paused_writes_are_no_reason_to_fail_over(lab: Lab, servers: list[DataServer], pair: list[Sentinel]) -> None:
+    """A paused server keeps our hellos back, and every PING behind them. Stock calls it down and fails over."""
+    paused_ms = 4 * Watch(servers[0].port).down_after_ms
+    writer = servers[1]
+    servers[0].ask("CLIENT", "PAUSE", paused_ms, "WRITE")
+    lab.wait_until(
+        lambda: servers[0].info("clients")["paused_timeout_milliseconds"] == 0, "the pause is over"
+    )
+    for one in pair:
+        assert "+sdown" not in one.events.channels()
+        assert one.address() == servers[0].address
+    assert writer.follows(servers[0])

@@ -4,7 +4,7 @@ is compared. Where versions differ the fake follows Redis 7.0; an error counts b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ def promotion(rig: Rig) -> Story:
         told += [shape(mover.hear()) for _ in range(5)]
         told.append(shape(mover.hear())[:2])
         told.append(rig.read(mover.hear()).role)
-        told.append(rig.tell(rig.linked(name)))
+        told.append(rig.tell(rig.linked(name), replicas=False))
     rig.wait(lambda: len(rig.info("B").replicas) == 2)
     told.append(rig.tell(rig.info("B")))
     rig.wait(lambda: len({rig.info(name).repl_offset for name in ("A", "C")}) == 1)
@@ -114,6 +114,9 @@ def lost_master(rig: Rig) -> Story:
     rig.line("C").ask("SLAVEOF", *rig.target("B"))
     rig.wait(lambda: rig.info("C").master_link_up)
     told += [rig.tell(rig.info("C")), rig.tell(rig.info("B"))]
+    rig.kill("A")
+    line = rig.line("C")
+    told += [shape(line.ask("SLAVEOF", *rig.target("A"))), rig.tell(rig.info("C"))]
     return told
 
 
@@ -149,17 +152,19 @@ def handover(rig: Rig) -> Story:
     told += [shape(line.ask("SLAVEOF", *rig.target("C"))), shape(line.ask("FAILOVER"))]
     told += [shape(line.ask("FAILOVER", "ABORT")), rig.info("A").failover_state, rig.info("A").role]
     rig.cont("B")
-    line.say("PUBLISH", HELLO, "x")
-    told.append(line.silent())  # the client's own pause outlives the handover
+    if rig.two_pauses:
+        line.say("PUBLISH", HELLO, "x")
+        told.append(line.silent())  # the client's own pause outlives the handover
     told.append(shape(rig.line("A").ask("CLIENT", "UNPAUSE")))
-    told.append(shape(line.hear()))
+    if rig.two_pauses:
+        told.append(shape(line.hear()))
     rig.wait(lambda: rig.info("B").master_link_up)
-    rig.wait(lambda: len(rig.info("A").replicas) == 2)
     line = rig.line("A")
-    told.append(shape(line.ask("FAILOVER", "TO", *rig.target("B"), "TIMEOUT", "10000")))
+    order = ("FAILOVER", "TO", *rig.target("B"), "TIMEOUT", "10000")
+    rig.wait(lambda: shape(line.ask(*order)) == "OK")  # not before B is online again
     rig.wait(lambda: rig.info("B").role is Role.MASTER)
     rig.wait(lambda: rig.info("A").master_link_up)
-    told += [rig.tell(rig.info("A")), line.closed, rig.info("B").failover_state]
+    told += [rig.tell(rig.info("A"), replicas=False), line.closed, rig.info("B").failover_state]
     return told
 
 
@@ -261,17 +266,19 @@ SCENARIOS: tuple[Callable[[Rig], Story], ...] = (
 )
 
 
-@pytest.mark.parametrize(
-    "flavour",
-    [
-        Flavour.VALKEY9,
-        Flavour.REDIS62,
-        pytest.param(Flavour.REDIS70, marks=pytest.mark.needs_redis7),
-    ],
-    ids=lambda flavour: flavour.value,
-)
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def _cases() -> Iterator[Any]:
+    """Every scenario with every flavour; but Redis 6.2 can hardly be asked anything while it loads."""
+    for scenario in SCENARIOS:
+        for flavour in Flavour:
+            if scenario is not loading or flavour is not Flavour.REDIS62:
+                marks = [pytest.mark.needs_redis7] if flavour is Flavour.REDIS70 else []
+                yield pytest.param(scenario, flavour, marks=marks, id=f"{scenario.__name__}-{flavour.value}")
+
+
+@pytest.mark.parametrize(("scenario", "flavour"), _cases())
 def test_the_fake_reads_like_a_real_server(scenario: Callable[[Rig], Story], flavour: Flavour, tmp_path: Path) -> None:
     with real_rig(flavour, tmp_path) as rig:
         real = scenario(rig)
-    assert scenario(FakeRig()) == real
+    fake = FakeRig()
+    fake.two_pauses = flavour is not Flavour.REDIS62
+    assert scenario(fake) == real

@@ -19,7 +19,9 @@ LIMIT_SECONDS = 60
 
 
 def programs() -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+    """The README's programs; what it shows of tests is run in ``tests/sim/test_deployment.py``."""
+    shown: list[str] = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+    return [program for program in shown if "def test_" not in program]
 
 
 def test_readme_program_fails_over_and_says_so(lab: Lab, tmp_path: Path) -> None:

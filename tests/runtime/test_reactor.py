@@ -637,7 +637,7 @@ async def test_what_is_for_later_comes_after_everybody_who_is_ready() -> None:
     await other.send_all(b"other")
     while len(order) < 5:
         reactor.turn()
-    assert order == ["hog", "other", "more", "more", "more"]
+    assert order == ["hog", "more", "other", "more", "more"]
     reactor.close_all()
 
 

@@ -589,9 +589,20 @@ class Shift:
 
     def __init__(self, stage: Stage) -> None:
         self.waiting: list[Callable[[], None]] = []
-        ticks = itertools.count(1)
-        stage.house.clock_s = lambda: next(ticks) * SHARE_S * 0.6
+        self.delays: list[float] = []
+        self.step = SHARE_S * 0.6
+        self._now = 0.0
+        stage.house.clock_s = self._tick
         stage.house.later = self.waiting.append
+        stage.house.after = self._after
+
+    def _tick(self) -> float:
+        self._now += self.step
+        return self._now
+
+    def _after(self, deed: Callable[[], None], delay_s: float) -> None:
+        self.waiting.append(deed)
+        self.delays.append(delay_s)
 
     def change(self) -> None:
         """Everybody who waits gets a turn."""
@@ -650,3 +661,27 @@ def test_a_client_that_goes_away_in_the_others_turn_is_not_missed() -> None:
     client.handler.lost("gone")
     shift.change()
     assert not shift.waiting
+
+
+def test_after_an_expensive_command_a_client_is_held_back_but_not_its_answer() -> None:
+    stage = Stage()
+    shift = Shift(stage)
+    shift.step = 0.08
+    hog = stage.client()
+    assert hog.do("COMMAND")
+    assert not hog.is_read()
+    assert shift.delays == pytest.approx([0.16])
+    shift.change()
+    assert hog.is_read()
+
+
+def test_all_who_are_held_back_share_half_of_the_time() -> None:
+    stage = Stage()
+    shift = Shift(stage)
+    stage.house.clock_s = lambda: 100.0
+    for _ in range(4):
+        stage.house.hold_back(lambda: None, 0.08)
+    assert shift.delays == pytest.approx([0.16, 0.32, 0.48, 0.64])
+    stage.house.clock_s = lambda: 200.0
+    stage.house.hold_back(lambda: None, 0.08)
+    assert shift.delays[-1] == pytest.approx(0.16)

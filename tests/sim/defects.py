@@ -348,6 +348,30 @@ def _leaked_failover(patch: Patch) -> None:
     patch.setitem(evolve.EVOLVE, e.MasterSwitched, leaky)
 
 
+def _voters_forgotten(patch: Patch) -> None:
+    """A switch forgets the other sentinels."""
+    switched = evolve.EVOLVE[e.MasterSwitched]
+
+    def forgetful(state: Any, event: e.MasterSwitched) -> None:
+        switched(state, event)
+        state.masters[event.subject.master].peers.clear()
+
+    patch.setitem(evolve.EVOLVE, e.MasterSwitched, forgetful)
+
+
+def _promotion_forgotten_by_reset(patch: Patch) -> None:
+    """RESET in the middle of a promotion goes back to the old address under the new epoch."""
+    patch.setattr(failover, "conclude", lambda s, master: iter(()))
+    patch.setitem(evolve.EVOLVE, e.MasterReset, _reset_anyway)
+
+
+def _reset_anyway(state: Any, event: e.MasterReset) -> None:
+    master = state.masters[event.subject.master]
+    evolve._start_afresh(master, event.at_ms)
+    master.replicas.clear()
+    master.peers.clear()
+
+
 def _all_at_once(patch: Patch) -> None:
     """parallel-syncs is not looked at."""
     reconfigure = failover.PHASE_RULES[ReconfiguringReplicas]
@@ -498,6 +522,13 @@ DEFECTS: dict[str, Defect] = {
     "a promotion is told before it is saved": Defect(_promotion_told_early, ("15", "1", "21", "22")),
     "the promoted address is not in the file": Defect(_promotion_not_saved, ("15",)),
     "a failover survives its switch": Defect(_leaked_failover, ("24", "21", "10", "InvariantViolation")),
+    "a switch forgets the voters": Defect(_voters_forgotten, ("27",)),
+    "a reset undoes a promotion": Defect(
+        _promotion_forgotten_by_reset,
+        ("21", "22", "InvariantViolation"),
+        (("kill server", 3), ("operator failover", 8), ("operator reset", 16)),
+        (("pause_ms", 60), ("replicas", 4), ("latency_ms", (20, 60))),
+    ),
     "parallel-syncs is ignored": Defect(_all_at_once, ("19",), FAILOVERS, (("replicas", 4),)),
     "a candidate does not wait for votes": Defect(_select_unelected, ("7", "8")),
     "phases never run out of time": Defect(

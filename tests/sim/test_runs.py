@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from trio_sentinel.model import effects as fx
+from trio_sentinel.model import inputs as i
 from trio_sentinel.model.events import VoteCast
 from trio_sentinel.model.values import PeerLink
 from trio_sentinel.sim.__main__ import main
@@ -136,3 +137,19 @@ def test_the_same_vote_is_not_lost_with_the_power() -> None:
         sentinel.crash(with_host=True)
         sentinel.start()
         assert sentinel.engine.state.masters["mymaster"].leader_epoch == epoch
+
+
+def test_sentinels_that_announce_each_others_address_do_not_vote_twice() -> None:
+    """Seed 21 of "announced elsewhere": one of them took its own answers for the other one's, and led alone."""
+    cluster = simple_cluster(21, sentinels=2, replicas=1, down_after_ms=1000, failover_timeout_ms=3000)
+    cluster.world.run_for(5000)
+    first, second = cluster.sentinels.values()
+    for sentinel, other in ((first, second), (second, first)):
+        settings = attrs.evolve(sentinel.engine.state.settings, announce_ip=other.address.host)
+        sentinel.ask(lambda n, settings=settings: i.GlobalsSetAsked(n, settings))  # type: ignore[misc]
+        cluster.world.run_for(5000)
+    second.crash()
+    cluster.kill_server(next(iter(cluster.servers.values())))
+    cluster.world.run_for(20_000)
+    assert first.engine.state.masters["mymaster"].s_down
+    assert not cluster.checker.leaders, "a majority of two is two"

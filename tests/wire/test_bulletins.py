@@ -94,7 +94,20 @@ CASES: list[tuple[e.Event, list[Line]]] = [
         e.MasterMonitored(subject=MASTER, snapshot=SNAPSHOT, at_ms=0),
         [(W, "+monitor", "master mymaster 127.0.0.1 43001 quorum 2")],
     ),
+    (
+        e.MasterMonitored(subject=MASTER, snapshot=SNAPSHOT, at_ms=0, twin="another"),
+        [
+            (W, "+monitor", "master mymaster 127.0.0.1 43001 quorum 2"),
+            (
+                W,
+                None,
+                "WARNING: another and mymaster are at the same address: other sentinels that ask hear of another only",
+            ),
+        ],
+    ),
     (e.MasterRemoved(subject=MASTER), [(W, "-monitor", MASTER_TEXT)]),
+    (e.PeerVoted(subject=PEER, leader=RunId("d" * 40), epoch=7), [(N, None, f"{ID} voted for {'d' * 40} 7")]),
+    (e.FailoverDelayed(subject=MASTER, attempt_at_ms=1, until_ms=2), []),
     (e.MasterReset(subject=MASTER, at_ms=0), [(W, "+reset-master", MASTER_TEXT)]),
     (changed("Quorum", "3"), [(W, "+set", f"{MASTER_TEXT} Quorum 3")]),
     (changed("auth-pass", ""), [(W, "+set", f"{MASTER_TEXT} auth-pass ")]),

@@ -340,27 +340,33 @@ class Engine:
         self._unspoken = []
         while self._held and self._held[0][0] <= heard.version:
             self._turn.released += self._held.pop(0)[1]
+        self._keep_promises()
+
+    def _keep_promises(self) -> None:
         kept, self._promises = self._promises, []
         for promise in kept:
-            if promise.version > heard.version:
+            if promise.version > self.saved_version or not self._keep_promise(promise):
                 self._promises.append(promise)
-            else:
-                self._keep_promise(promise)
 
-    def _keep_promise(self, promise: _Promise) -> None:
+    def _keep_promise(self, promise: _Promise) -> bool:
+        """Whether that is done with. A failover stands still in TILT: its clients are told of it afterwards, when the
+        orders that belong to it may be sent (property 25)."""
         master = self.state.masters.get(promise.master)
         if master is None or master.failover is None or master.failover.epoch != promise.epoch:
-            return
+            return True
         subject = self.state.subject_of_master(master)
         match master.failover.phase:
             case WaitingForVotes(False):
                 self._apply(e.VoteSaved(subject=subject))
             case ReconfiguringReplicas(promoted, False):
+                if self.state.tilt_since_ms is not None:
+                    return False
                 replica = self.state.subject_of_replica(master, promoted)
                 self._apply(e.PromotionPublished(subject=subject, replica=replica, at_ms=self._s.now_ms))
                 self._apply(e.ReconfigurationBegun(subject=subject))
             case _:
                 pass
+        return True
 
     def _config_save_failed(self, heard: i.ConfigSaveFailed) -> None:
         """Take back what was promised; everything else goes out, late rather than never."""
@@ -410,6 +416,7 @@ class Engine:
         timing, since_ms = self.state.timing, self.state.tilt_since_ms
         if since_ms is not None and self._s.now_ms - since_ms >= timing.tilt_period_ms:
             self._apply(e.TiltExited())
+            self._keep_promises()
             for name in self.state.masters:
                 self._turn.touched[name] = None
         self._look()
@@ -481,6 +488,15 @@ class Engine:
     def _hello_heard(self, heard: i.HelloHeard) -> None:
         self._resolve(heard.hello.host, heard.hello.master_host)
         self._apply_all(topology.hear_hello(self._s, heard.hello, _switch))
+
+    def _opinion_heard(self, heard: i.OpinionHeard) -> None:
+        master = self.state.masters.get(heard.master)
+        peer = None if master is None else master.peers.get(heard.peer.run_id)
+        if master is None or peer is None:
+            return
+        opinion = self.senses.opinions[master.name, peer.run_id]
+        self._apply_all(agreement.hear_vote(self._s, master, peer, opinion.told_epoch))
+        opinion.told_epoch = opinion.vote_epoch
 
     def _opinion_asked(self, heard: i.OpinionAsked) -> None:
         """Answer fast (rule R2); two masters at one address: the lowest name (core.md Q19)."""
@@ -580,7 +596,7 @@ def _is_talk_about(name: str, effect: Effect) -> bool:
 def _tells_a_promise(effect: Effect) -> bool:
     """Whether an effect tells subscribers of a vote or epoch that did not reach the disk."""
     return isinstance(effect, Announce) and isinstance(
-        effect.event, e.VoteCast | e.EpochRaised | e.FailoverStarted | e.PromotionSeen
+        effect.event, e.VoteCast | e.EpochRaised | e.PromotionSeen
     )
 
 
@@ -593,6 +609,7 @@ _HANDLERS: Final[dict[type[i.Input], Callable[[Engine, Any], None]]] = {
     i.PingAnswered: Engine._ping_answered,
     i.InfoHeard: Engine._info_heard,
     i.HelloHeard: Engine._hello_heard,
+    i.OpinionHeard: Engine._opinion_heard,
     i.OpinionAsked: Engine._opinion_asked,
     i.MonitorAsked: Engine._monitor_asked,
     i.RemoveAsked: Engine._remove_asked,

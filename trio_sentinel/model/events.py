@@ -39,6 +39,8 @@ class MasterMonitored:
     subject: Subject
     snapshot: MasterSnapshot
     at_ms: Millis
+    twin: str | None = None
+    """Another master at the same address: questions about it are answered for one of them (core.md Q19)."""
 
 
 @frozen(kw_only=True)
@@ -366,6 +368,26 @@ class FailoverStarted:
 
 
 @frozen(kw_only=True)
+class PeerVoted:
+    """A peer says whom it voted for, in another epoch than the last time. ``subject`` is the peer."""
+
+    durable: ClassVar[bool] = False
+    subject: Subject
+    leader: RunId
+    epoch: Epoch
+
+
+@frozen(kw_only=True)
+class FailoverDelayed:
+    """The master is objectively down, but the last attempt or vote, at ``attempt_at_ms``, was too recent."""
+
+    durable: ClassVar[bool] = False
+    subject: Subject
+    attempt_at_ms: Millis
+    until_ms: Millis
+
+
+@frozen(kw_only=True)
 class VoteSaved:
     """The vote for my own attempt is on disk: it may be heard and counted."""
 
@@ -547,6 +569,8 @@ Event: TypeAlias = (
     | EpochRaised
     | VoteCast
     | FailoverStarted
+    | PeerVoted
+    | FailoverDelayed
     | VoteSaved
     | LeaderElected
     | SelectionBegun

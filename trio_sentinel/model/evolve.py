@@ -278,6 +278,10 @@ def _failover_started(state: SentinelState, event: e.FailoverStarted) -> None:
     )
 
 
+def _failover_delayed(state: SentinelState, event: e.FailoverDelayed) -> None:
+    _master(state, event).delay_told_ms = event.attempt_at_ms
+
+
 def _vote_saved(state: SentinelState, event: e.VoteSaved) -> None:
     master = _master(state, event)
     _move(master, WaitingForVotes(vote_saved=True), _running(master).phase_since_ms)
@@ -379,6 +383,8 @@ EVOLVE: dict[type[e.Event], Callable[[SentinelState, Any], None]] = {
     e.EpochRaised: _epoch_raised,
     e.VoteCast: _vote_cast,
     e.FailoverStarted: _failover_started,
+    e.PeerVoted: _nothing,
+    e.FailoverDelayed: _failover_delayed,
     e.VoteSaved: _vote_saved,
     e.LeaderElected: _leader_elected,
     e.SelectionBegun: _nothing,

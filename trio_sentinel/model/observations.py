@@ -143,6 +143,8 @@ class Opinion(Watch):
     master_down: bool = False
     voted_for: RunId | None = None
     vote_epoch: Epoch = 0
+    told_epoch: Epoch = 0
+    """The ``vote_epoch`` that was told last."""
     hello_at_ms: Millis = 0
     """When its last hello for this master came (`last_hello_time`)."""
     stale: Hello | None = None

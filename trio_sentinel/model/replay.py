@@ -30,13 +30,16 @@ def replay(events: Iterable[Event]) -> SentinelState:
 def master_events(s: Situation, snapshot: Snapshot, now_ms: Millis) -> Iterator[Event]:
     """What rebuilds the masters of a configuration file, after SentinelRestored was applied. A master among its own
     replicas, and ourselves among the peers, are lines that nobody should have written."""
+    names: dict[tuple[str, int], str] = {}
     for line in snapshot.masters:
+        place = s.state.place(line.address)
         known = attrs.evolve(
             line,
             replicas=tuple(address for address in line.replicas if address != line.address),
             peers=tuple(peer for peer in line.peers if peer[0] != s.state.my_id),
         )
-        yield MasterMonitored(subject=subject_of_new(s, known), snapshot=known, at_ms=now_ms)
+        yield MasterMonitored(subject=subject_of_new(s, known), snapshot=known, at_ms=now_ms, twin=names.get(place))
+        names[place] = min(line.name, names.get(place, line.name))
 
 
 def restored(snapshot: Snapshot, my_id: RunId, own_port: int, timing: Timing) -> SentinelRestored:

@@ -192,6 +192,24 @@ def _hang_up_command(
     return NEVER_MS
 
 
+def _hang_up_blocked(s: Situation, master: Master, sense: ServerSense, effects: list[Effect]) -> Millis:
+    """Close a command connection on which a PING waits behind a hello of ours. A server whose writes are paused keeps a
+    PUBLISH back and everything behind it, but answers a PING over a new connection. Called down it would be failed over
+    for nothing (rule R3)."""
+    sent_at_ms, ping_ms = sense.hello_sent_at_ms, sense.ping_since_ms
+    if not (sense.hello_in_flight and sense.command.open) or sent_at_ms is None or ping_ms is None:
+        return NEVER_MS
+    server = master if sense.leads else master.replicas[sense.address]
+    if server.s_down or sent_at_ms >= ping_ms:  # in one write the PING goes first
+        return NEVER_MS
+    due_ms = 1 + ping_ms + master.settings.down_after_ms // 2
+    if s.now_ms < due_ms:
+        return due_ms
+    lose_channel(sense, Channel.COMMAND, s.now_ms)
+    effects.append(CloseLink(sense.link, Channel.COMMAND, "a hello is blocked there"))
+    return NEVER_MS
+
+
 def _hang_up_pubsub(s: Situation, sense: ServerSense, effects: list[Effect]) -> Millis:
     """The same for a pub/sub connection; there the hellos of all sentinels are heard, so also our own."""
     end = sense.pubsub
@@ -272,6 +290,7 @@ def _tend_server(s: Situation, sense: ServerSense, effects: list[Effect]) -> Mil
     look_ms = rest_ms = NEVER_MS
     if s.state.tilt_since_ms is None:
         look_ms = _hang_up_command(s, sense, down_after_ms, effects)
+        look_ms = min(look_ms, _hang_up_blocked(s, master, sense, effects))
         rest_ms = _hang_up_pubsub(s, sense, effects)
     if not (sense.command.open and sense.pubsub.open):
         dial_ms = _dial(s, sense, sense.command, Channel.COMMAND, effects)
@@ -365,10 +384,12 @@ def _say_to_server(s: Situation, master: Master, sense: ServerSense, effects: li
     due_ms = _server_hello_due_ms(s, master, sense)
     if s.now_ms < due_ms:
         return due_ms
-    sense.hello_in_flight = True
     sense.hello_sent_at_ms = s.now_ms
-    sense.pending += 1
     hello = hello_about(s, master)
+    if not hello.master_host:
+        return s.now_ms + FAST_INFO_MS
+    sense.hello_in_flight = True
+    sense.pending += 1
     if sense.said is None or sense.said.hello is not hello:
         sense.said = SayHello(sense.link, hello)
     effects.append(sense.said)
@@ -405,7 +426,8 @@ def _hello_due_ms(s: Situation, turn: int, accepted_at_ms: Millis | None, sent_a
 
 
 def hello_about(s: Situation, master: Master) -> Hello:
-    """What I say of myself and of `master`; an empty host stands for the link's own address (core.md 6.1)."""
+    """What I say of myself and of `master`; an empty host stands for the link's own address (core.md 6.1). While the
+    address of `master` is not known it is not worth saying: stock takes an empty one for a switch (core.md Q5)."""
     hello = s.hellos.get(master.name)
     if hello is None:
         hello = s.hellos[master.name] = _new_hello(s, master)
@@ -435,7 +457,7 @@ def _tend_peer(s: Situation, sense: PeerSense, effects: list[Effect]) -> Millis:
     in_tilt = s.state.tilt_since_ms is not None
     look_ms = NEVER_MS if in_tilt else _hang_up_command(s, sense, sense.down_after_ms, effects)
     dial_ms = _dial(s, sense, sense.command, Channel.COMMAND, effects)
-    if sense.command.open and sense.pending < pending_limit(sense):
+    if sense.command.open and (sense.ping_since_ms is None or sense.pending < pending_limit(sense)):
         look_ms = min(look_ms, _ping(s, sense, sense.down_after_ms, effects))
     sense.judge_ms = NEVER_MS if in_tilt else _peers_judge_ms(s, sense)
     sense.rest_ms = min(dial_ms, sense.next_ping_ms)
@@ -443,7 +465,8 @@ def _tend_peer(s: Situation, sense: PeerSense, effects: list[Effect]) -> Millis:
 
 
 def pending_limit(sense: LinkSense) -> int:
-    """How many commands may be unanswered before no more probes are sent."""
+    """How many commands may be unanswered before no more PINGs are sent. The first one, which starts the clock of
+    silence, is always sent: each of the masters that share a link may have a hello unanswered there."""
     return PENDING_LIMIT * max(1, len(sense.known_to)) if isinstance(sense, PeerSense) else PENDING_LIMIT
 
 
@@ -484,10 +507,12 @@ def _say_to_peer(
     due_ms = _hello_due_ms(s, opinion.turn, opinion.said_hello_at_ms, opinion.hello_sent_at_ms)
     if s.now_ms < due_ms:
         return due_ms
-    opinion.hello_in_flight = True
     opinion.hello_sent_at_ms = s.now_ms
-    sense.pending += 1
     hello = hello_about(s, master)
+    if not hello.master_host:
+        return s.now_ms + FAST_INFO_MS
+    opinion.hello_in_flight = True
+    sense.pending += 1
     if opinion.said is None or opinion.said.hello is not hello:
         opinion.said = SayHello(sense.link, hello)
     effects.append(opinion.said)

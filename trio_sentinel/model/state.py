@@ -151,6 +151,8 @@ class Master:
     voted_for: RunId | None = None
     attempt_at_ms: Millis | None = None
     """`failover_start_time`: my last attempt or vote for another, moved by up to 1 s; None = never."""
+    delay_told_ms: Millis | None = None
+    """The ``attempt_at_ms`` for which the delay was told: once is enough."""
     failover_epoch: Epoch = 0
     failover: Failover | None = None
     stand_at_ms: Millis | None = None

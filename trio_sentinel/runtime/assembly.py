@@ -4,6 +4,7 @@ on the simulator's stage, which differ only in the `Host`."""
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -60,6 +61,8 @@ class Host:
     pings_a_second: int = 0
     """What may be spent to PING more often than stock does where few servers are watched."""
     acl_file: UserFile | None = None
+    stopwatch_s: Callable[[], float] = time.perf_counter
+    """Real time, for the share that everybody gets of it."""
     make_bridge: Callable[[Engine, Clock], Bridge] = Bridge
     """The simulator looks over the bridge's shoulder."""
 
@@ -172,11 +175,13 @@ def assemble(
         is_executable=host.is_executable,
         cpu_seconds=host.cpu_seconds,
         random_bytes=host.random_bytes,
+        clock_s=host.stopwatch_s,
         commands=renamed(directives.renamed_commands),
         acl_file=host.acl_file,
         warn=partial(log, Level.WARNING),
         clients=clients,
         later=client_reactor.later,
+        after=client_reactor.limit,
     )
     clients.count_places = lambda: host.client_limit(directives.maxclients, views.links_of(engine.state))
     return Assembly(
@@ -194,7 +199,7 @@ def assemble(
 
 def _reactor(host: Host, gap_s: Callable[[], float] | None) -> Reactor:
     poller = None if host.make_poller is None else host.make_poller()
-    return Reactor(poller=poller, sockets=host.sockets, gap_s=gap_s)
+    return Reactor(poller=poller, sockets=host.sockets, gap_s=gap_s, stopwatch_s=host.stopwatch_s)
 
 
 def _ignore_level(word: str) -> None:

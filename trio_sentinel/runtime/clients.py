@@ -248,6 +248,8 @@ class House:
     """The fields of INFO's CPU section that are known."""
     later: Callable[[Callable[[], None]], None] = field(default=lambda deed: deed())
     """Goes on with something after all other clients had their turn (`Reactor.later`)."""
+    after: Callable[[Callable[[], None], float], None] = field(default=lambda deed, delay_s: deed())
+    """Does something after so many seconds (`Reactor.limit`)."""
     clock_s: Callable[[], float] = time.perf_counter
     """For the share of time that one client gets."""
     commands: dict[bytes, Command] = field(default=COMMANDS)
@@ -261,6 +263,7 @@ class House:
     """Whole received chunks that held only requests with cacheable replies."""
     output_limits: dict[str, list[int]] = field(init=False)
     """By class of clients: hard limit, soft limit, seconds."""
+    _free_at_s: float = 0.0  # when those who asked for expensive things have waited as long as they took
     _replies: dict[int, dict[resp.Argv, bytes]] = Factory(lambda: {2: {}, 3: {}})
     _replies_version: int = -1
 
@@ -280,6 +283,16 @@ class House:
         if len(cache) > CACHED_REPLIES:
             cache.clear()
         return cache
+
+    def hold_back(self, deed: Callable[[], None], took_s: float) -> None:
+        """Do `deed` when all those who were held back before have had their time, and this one as well.
+
+        One command may take long (thousands of names, or of clients to list), and hundreds of clients may send such.
+        Each waits its turn here after its answer, so together they get half of the time and the others the rest.
+        """
+        now_s = self.clock_s()
+        self._free_at_s = max(now_s, self._free_at_s) + 2 * took_s
+        self.after(deed, self._free_at_s - now_s)
 
     def remember_batch(self, chunk: bytes, requests: tuple[resp.Argv, ...]) -> None:
         """Keep how `chunk` is cut. Cutting depends on nothing else: it began and ended between requests."""

@@ -6,7 +6,8 @@
    however much all clients ask at once, other tasks of the process come in between.
 3. A round looks all ready descriptors up before it acts on any, and skips what was closed meanwhile: a descriptor
    number that is closed and reused inside one round never gets the event of its predecessor.
-4. What is deferred runs at the end of the turn, or soon when there is none. What is for later runs in the next round.
+4. What is deferred runs at the end of the turn, or soon when there is none. What is for later runs after a
+   round, as far as the time reaches.
 
 Why not a task per connection: it costs three to six times as much per message.
 """
@@ -296,22 +297,6 @@ class Waker:
         self._far.close()
 
 
-class Later:
-    """Work that waits for the next round as if it were a ready descriptor."""
-
-    closed = False
-
-    def __init__(self, deed: Callable[[], None]) -> None:
-        self._deed = deed
-
-    def on_ready(self, events: int) -> None:
-        """Do it."""
-        self._deed()
-
-    def abort(self) -> None:
-        """Nothing is open."""
-
-
 class Reactor:
     """See the head of the file. Make it, listen and dial on it, and `run` it in a nursery.
 
@@ -325,14 +310,16 @@ class Reactor:
         poller: Poller | None = None,
         sockets: Sockets | None = None,
         gap_s: Callable[[], float] | None = None,
+        stopwatch_s: Callable[[], float] = time.perf_counter,
     ) -> None:
+        self._stopwatch_s = stopwatch_s
         self._poller = make_poller() if poller is None else poller
         self.sockets: Final[Sockets] = SystemSockets() if sockets is None else sockets
         self._gap_s = gap_s
         self._watched: dict[int, Any] = {}
         self._deferred: list[Callable[[], None]] = []
         self._round: deque[tuple[Watched, int]] = deque()
-        self._next_round: list[tuple[Watched, int]] = []
+        self._later: deque[Callable[[], None]] = deque()
         self._overdue: deque[tuple[float, Callable[[], None]]] = deque()
         self._in_turn = False
         self._closed = False
@@ -388,8 +375,8 @@ class Reactor:
             self._waker.ring()
 
     def later(self, deed: Callable[[], None]) -> None:
-        """Run `deed` in the next round: for work of which the rest shall wait until all others had their turn."""
-        self._next_round.append((Later(deed), 0))
+        """Run `deed` after a round of everybody who is ready: for work of which the rest shall wait for the others."""
+        self._later.append(deed)
         if not self._in_turn:
             self._waker.ring()
 
@@ -409,9 +396,12 @@ class Reactor:
         """Serve whoever is ready, but not for longer than `TURN_S`; then do what was deferred."""
         self._in_turn = True
         try:
+            end = self._stopwatch_s() + TURN_S
             if not self._round:
                 self._begin_round()
-            self._serve()
+            self._serve(end)
+            if self._later and not self._round:
+                self._go_on(end)
             if self._overdue:
                 self._call_overdue()
             self._run_deferred()
@@ -421,7 +411,7 @@ class Reactor:
             self._waker.ring()
 
     def _begin_round(self) -> None:
-        """Everybody who is ready, then the listeners, then what was left for later."""
+        """Everybody who is ready, then the listeners."""
         watched = self._watched
         listeners: list[tuple[Watched, int]] = []
         for fd, events in self._poller.ready(EVENTS_PER_TURN):
@@ -431,19 +421,23 @@ class Reactor:
             elif one is not None:
                 self._round.append((one, events))
         self._round.extend(listeners)
-        if self._next_round:
-            self._round.extend(self._next_round)
-            self._next_round.clear()
 
-    def _serve(self) -> None:
+    def _serve(self, end: float) -> None:
         """The round, as far as the time reaches."""
-        end = time.perf_counter() + TURN_S
         while self._round:
             one, events = self._round.popleft()
             if one.closed:
                 continue
             one.on_ready(events)
-            if time.perf_counter() >= end:
+            if self._stopwatch_s() >= end:
+                return
+
+    def _go_on(self, end: float) -> None:
+        """What was left for later, one thing at least and the others as far as the time reaches. So who asks little
+        is never behind all of those who ask much, however many they are."""
+        for _ in range(len(self._later)):
+            self._later.popleft()()
+            if self._stopwatch_s() >= end:
                 return
 
     def close_all(self) -> None:
@@ -456,7 +450,7 @@ class Reactor:
         self._watched.clear()
         self._deferred.clear()
         self._round.clear()
-        self._next_round.clear()
+        self._later.clear()
         self._overdue.clear()
         self._poller.close()
 
@@ -537,7 +531,7 @@ class Reactor:
     # ------------------------------------------------------------ inside
 
     async def _wait(self) -> None:
-        if self._round or self._next_round:
+        if self._round or self._later:
             await trio.lowlevel.checkpoint()
             return
         if not self._overdue:

@@ -6,7 +6,8 @@
 3. A message for this client that its own command causes comes behind the command's reply (commands.md 4.1).
 4. Whatever a client can make grow has a limit: unread replies and open slots stop the reading, subscribers
    that do not read are cut off.
-5. Nobody gets more than `SHARE_S` at a time, however much it sent at once; it goes on when all others had their turn.
+5. Nobody gets more than `SHARE_S` at a time, however much it sent at once; it goes on when all others had their turn,
+   and after something expensive only when that was made good (`House.hold_back`).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ T = TypeVar("T")
 PAUSE_READING_ABOVE: Final = 256 * 1024  # unsent bytes; drained to zero before reading goes on
 MAX_SLOTS: Final = 256
 SHARE_S: Final = 0.001
+EXPENSIVE_S: Final = 0.005
 MAX_BATCH: Final = 4096  # bytes of a chunk that is worth remembering
 MAX_BATCH_ARGUMENTS: Final = resp.MAX_GUEST_ARGUMENTS
 
@@ -330,7 +332,7 @@ class Session:
         self._busy = True
         batch: list[Argv] = []
         repeatable = chunk is not None
-        until_s = 0.0
+        began_s = now_s = self.house.clock_s()
         try:
             while not self._stopped and not self.closing and not self.gone:
                 argv = self._deferred or self.reader.next(self.user is None)
@@ -339,12 +341,9 @@ class Session:
                     break
                 repeatable = self._run(argv) and repeatable
                 batch.append(argv)
-                if not self.reader.idle:  # a request that came alone needs no clock
-                    now_s = self.house.clock_s()
-                    if not until_s:
-                        until_s = now_s + SHARE_S
-                    elif now_s >= until_s:
-                        self._stop(Stop.TURN)
+                now_s = self.house.clock_s()
+                if now_s - began_s >= SHARE_S and not self.closing:
+                    self._stop(Stop.TURN)
         except ProtocolError as wrong:
             self._busy = False
             self._break_off(wrong)
@@ -357,7 +356,10 @@ class Session:
                 self.user.prove(chunk)
         self.flush()
         if Stop.TURN in self._stopped:
-            self.house.later(self._next_turn)
+            if now_s - began_s >= EXPENSIVE_S:
+                self.house.hold_back(self._next_turn, now_s - began_s)
+            else:
+                self.house.later(self._next_turn)
         self._finish()
 
     def _break_off(self, wrong: ProtocolError) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import Factory, define, frozen
 
@@ -32,6 +32,7 @@ from trio_sentinel.model.state import (
     WaitingForVotes,
 )
 from trio_sentinel.model.values import Address, Epoch, Hello, PeerLink, Role, RunId
+from trio_sentinel.sim import sights
 
 if TYPE_CHECKING:
     from trio_sentinel.sim.cluster import Cluster
@@ -74,6 +75,7 @@ class Shadow:
     """One life of one sentinel as its events tell it."""
 
     my_id: RunId
+    began_ms: int = 0
     state: SentinelState = Factory(lambda: SentinelState(my_id=NOT_YET))
     events: int = 0
     compared: int = 0
@@ -124,7 +126,7 @@ class Checker:
         """A process begins from its file."""
         disk = sentinel.disk
         my_id = disk.my_id or NOT_YET
-        self.shadows[sentinel] = Shadow(my_id)
+        self.shadows[sentinel] = Shadow(my_id, began_ms=self.cluster.world.now_ms)
         if my_id in self.doubles:
             return
         past = self.pasts.setdefault(my_id, Past())
@@ -139,6 +141,7 @@ class Checker:
     def ended(self, sentinel: SimSentinel) -> None:
         """A process dies, or the run is over."""
         self._compare(sentinel, self.shadows[sentinel])
+        sights.at_death(self.cluster.seen, self.shadows[sentinel].state)
 
     def _compare(self, sentinel: SimSentinel, shadow: Shadow) -> None:
         shadow.compared = shadow.events
@@ -154,8 +157,12 @@ class Checker:
             rule = EVENT_RULES.get(type(event))
             if rule is not None:
                 rule(self, sentinel, shadow, event)
-            before = len(shadow.state.masters)
+            sights.look(self.cluster.seen, shadow.state, event, self.cluster.world.now_ms - shadow.began_ms)
+            before, known = len(shadow.state.masters), _peers_of(shadow, event)
             evolve(shadow.state, event)
+            lost = known - _peers_of(shadow, event)
+            fewer = not lost or type(event) in VOTERS_LEAVE
+            require(fewer, 27, f"{sentinel.name} forgets {lost} with {type(event).__name__}")
             if before == 0 or type(event) is e.SentinelRestored:
                 shadow.my_id = shadow.state.my_id
         shadow.events += len(events)
@@ -493,6 +500,8 @@ class Checker:
         shadow = self.shadows[sentinel]
         require(not (in_tilt and answer.down), 25, f"{sentinel.name} says that a master is down, in TILT")
         if answer.leader is None:
+            refused = asked.candidate is not None and sentinel.engine.state.disk_failing
+            self.cluster.seen["a vote is refused because it cannot be saved"] += refused
             return
         known = _line(sentinel, asked.master)
         if known is not None:
@@ -526,6 +535,17 @@ def _line(sentinel: SimSentinel, name: str) -> MasterSnapshot | None:
 def _master(shadow: Shadow, event: Any) -> Master:
     master: Master = shadow.state.masters[event.subject.master]
     return master
+
+
+def _peers_of(shadow: Shadow, event: e.Event) -> set[RunId]:
+    """The peers that the master of an event has now."""
+    subject = getattr(event, "subject", None)
+    master = None if subject is None else shadow.state.masters.get(subject.master)
+    return set() if master is None else set(master.peers)
+
+
+VOTERS_LEAVE: Final = frozenset({e.MasterReset, e.MasterRemoved, e.PeerEvicted})
+"""Property 27: nothing else makes the voters fewer, and so a majority cheaper."""
 
 
 def _instance(master: Master, event: e.WentDown | e.CameBack) -> Any:

@@ -5,6 +5,7 @@ A fault draws what it hits and for how long. Some of what it breaks stays broken
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,8 @@ from trio_sentinel.sim.process import CRASH_POINTS, Trap
 from trio_sentinel.sim.redis import Mood
 
 FOREVER = 10**9
+SECOND = "-again"
+"""The tail of a second name."""
 
 
 class Harm:
@@ -164,6 +167,12 @@ class Harm:
         server = self.dice.choice(list(self.cluster.servers.values()))
         server.info_lag_ms = self._length_ms()
         return f"{server.address} by {server.info_lag_ms} ms"
+
+    def refuse_orders(self) -> str:
+        """An ACL without the commands that sentinels need."""
+        server = self.dice.choice(list(self.cluster.servers.values()))
+        server.refuses_orders = True
+        return f"{server.address} {self._then(setattr, server, 'refuses_orders', False)}"
 
     # ------------------------------------------------------------ sentinels
 
@@ -375,6 +384,26 @@ class Harm:
     def _monitor(self, sentinel: SimSentinel, name: str, address: Address) -> None:
         monitor_again(self.cluster, sentinel, name, address)
 
+    def announced_elsewhere(self) -> str:
+        """SENTINEL CONFIG SET announce-ip: an address where nobody is, or where another sentinel is."""
+        sentinel = self._sentinel()
+        if sentinel is None:
+            return ""
+        others = [other.address.host for other in self.cluster.sentinels.values() if other is not sentinel]
+        host = self.dice.choice(["10.9.8.7", *others])
+        settings = attrs.evolve(sentinel.engine.state.settings, announce_ip=host)
+        sentinel.ask(lambda n: i.GlobalsSetAsked(n, settings))
+        return f"{sentinel.name} as {host} {self._then(own_address, sentinel)}"
+
+    def second_name(self) -> str:
+        """SENTINEL MONITOR of a master that is watched already, under another name (core.md Q19)."""
+        sentinel, name = self._sentinel(), self._name()
+        if sentinel is None or name not in sentinel.engine.state.masters:
+            return ""
+        address, quorum = _address(sentinel, name), self.cluster.settings[name].quorum
+        sentinel.ask(lambda n: i.MonitorAsked(n, f"{name}{SECOND}", address, quorum))
+        return f"{name}{SECOND} at {sentinel.name} {self._then(forget_second_names, sentinel)}"
+
     def operator_crash_points(self) -> str:
         """SENTINEL SIMULATE-FAILURE."""
         sentinel = self._sentinel()
@@ -383,6 +412,20 @@ class Harm:
         election = self.dice.random() < 0.5
         sentinel.ask(lambda n: i.CrashPointsSetAsked(n, election, not election))
         return f"{sentinel.name} after {'election' if election else 'promotion'}"
+
+
+def own_address(sentinel: SimSentinel) -> None:
+    """The operator sees the mistake: it announces itself as before."""
+    settings = attrs.evolve(sentinel.engine.state.settings, announce_ip=None)
+    if settings != sentinel.engine.state.settings:
+        sentinel.ask(lambda n: i.GlobalsSetAsked(n, settings))
+
+
+def forget_second_names(sentinel: SimSentinel) -> None:
+    """The operator sees the mistake: one name is enough."""
+    for name in list(sentinel.engine.state.masters):
+        if name.endswith(SECOND):
+            sentinel.ask(functools.partial(i.RemoveAsked, name=name))
 
 
 def own_identity(sentinel: SimSentinel) -> None:
@@ -449,6 +492,9 @@ DEEDS: dict[str, Callable[[Harm], str]] = {
     "operator reset": Harm.operator_reset,
     "operator remove": Harm.operator_remove,
     "operator crash points": Harm.operator_crash_points,
+    "orders refused": Harm.refuse_orders,
+    "announced elsewhere": Harm.announced_elsewhere,
+    "second name": Harm.second_name,
 }
 assert tuple(DEEDS) == FAULTS
 
@@ -456,11 +502,13 @@ assert tuple(DEEDS) == FAULTS
 def make_peace(cluster: Cluster, options: Options) -> None:
     """Everything runs, is connected and is set as at first; only what the sentinels made of it stays."""
     cluster.note("peace")
+    cluster.peaceful = True
     cluster.network.heal()
     for server in cluster.servers.values():
         server.info_lag_ms = 0
         server.paused_until_ms = min(server.paused_until_ms, cluster.world.now_ms)
         server.frozen = False
+        server.refuses_orders = False
         if not server.up:
             server.restart(cluster.new_id())
         server.mood = Mood.WELL
@@ -474,6 +522,8 @@ def make_peace(cluster: Cluster, options: Options) -> None:
         if not sentinel.up:
             sentinel.start()
         sentinel.ask(lambda n: i.CrashPointsSetAsked(n, False, False))
+        own_address(sentinel)
+        forget_second_names(sentinel)
     for name in sorted(cluster.settings):
         _agree_on_address(cluster, name)
         for sentinel in cluster.sentinels.values():

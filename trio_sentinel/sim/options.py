@@ -43,13 +43,25 @@ FAULTS: tuple[str, ...] = (
     "operator reset",
     "operator remove",
     "operator crash points",
+    "orders refused",
+    "announced elsewhere",
+    "second name",
 )
 OURS = "ours"
 MEMBERS: tuple[str, ...] = (OURS, "redis 7", "valkey 9")
 MIXED_SHARE = 0.25
 """How many of the runs have stock sentinels in their quorum."""
 RARE: frozenset[str] = frozenset(
-    {"copied file", "new identity", "operator reset", "operator remove", "operator set", "server loses data"}
+    {
+        "copied file",
+        "new identity",
+        "operator reset",
+        "operator remove",
+        "operator set",
+        "server loses data",
+        "announced elsewhere",
+        "second name",
+    }
 )
 """They lift conditions of some properties, so most runs do without them."""
 FAILOVER_MAKERS: frozenset[str] = frozenset(

@@ -83,6 +83,8 @@ class FakeServer:
     paused_until_ms: int = 0
     min_replicas: int = 0
     """``min-replicas-to-write``: without so many replicas that were heard of lately, no write is taken."""
+    refuses_orders: bool = False
+    """ACL or a renamed command: what sentinels order is refused when it is queued, and EXEC discards all of it."""
     handing_over: bool = False
     handover_until_ms: int = 0
     touched_at_ms: int = 0
@@ -131,7 +133,7 @@ class FakeServer:
             self.network.send(wire, accepted, back=True)
         elif kind is fx.KillScript:
             self.mood = Mood.WELL if self.mood is Mood.BUSY else self.mood
-        elif self.mood in (Mood.WELL, Mood.STALE):
+        elif self.mood in (Mood.WELL, Mood.STALE) and not self.refuses_orders:
             self._obey(wire, item)
         return Fate.DONE
 
@@ -197,7 +199,7 @@ class FakeServer:
         if self.master != wanted or not self.up or life != self.life or self.link_up or self.frozen:
             return
         master = self._master_server()
-        if master is None or not self._hears_master() or master.mood is Mood.LOADING or master is self:
+        if master is None or not self._hears_master() or master is self or Mood.LOADING in (master.mood, self.mood):
             return  # the cron tries again
         if master.master is not None and not master.link_up:
             return  # -NOMASTERLINK

@@ -274,6 +274,11 @@ def sample(task: Task) -> Sample:
     )
 
 
+def rehearse(plan: Plan, incident: str, *, seed: int = 0) -> Sample:
+    """What becomes of a plan in one run of one of the INCIDENTS. Raises KeyError for an unknown one."""
+    return sample(Task(plan, incident, seed))
+
+
 def _address(scene: Scene, sentinel: SimSentinel) -> Address:
     return sentinel.engine.state.masters[scene.plan.name].current_address
 

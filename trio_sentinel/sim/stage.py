@@ -162,12 +162,14 @@ def run_full(seed: int) -> Report:
     return run_full_options(draw_full(seed))
 
 
-def run_full_options(options: Options) -> Report:
-    """Run one deployment on the full stage. Not to be called inside Trio."""
+def run_full_options(options: Options, scenery: Scenery | None = None) -> Report:
+    """Run one deployment on the full stage, with the scenery of its seed unless another is given. Not to be called
+    inside Trio."""
     clock = trio.testing.MockClock(autojump_threshold=0)
     clock.jump(EPOCH_MS / 1000)
     with repeatable(options.seed):
-        return trio.run(_perform, options, clock, clock=clock)
+        scenery = Scenery.drawn(options.seed) if scenery is None else scenery
+        return trio.run(_perform, options, scenery, clock, clock=clock)
 
 
 @contextmanager
@@ -186,10 +188,9 @@ def repeatable(seed: int) -> Iterator[None]:
         scheduler._r.setstate(state)
 
 
-async def _perform(options: Options, clock: trio.abc.Clock) -> Report:
+async def _perform(options: Options, scenery: Scenery, clock: trio.abc.Clock) -> Report:
     report = Report(options=options)
     async with trio.open_nursery() as nursery:
-        scenery = Scenery.drawn(options.seed)
         cluster = StageCluster(StageWorld(options.seed, clock), nursery, options.latency_ms, scenery)
         cluster.note(f"{scenery}")
         nursery.start_soon(_keep_time, cluster, name="world")

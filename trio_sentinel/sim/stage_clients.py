@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+import hiredis
 from attrs import Factory, define
 
 from trio_sentinel.model import inputs as i
@@ -18,7 +19,7 @@ from trio_sentinel.sim.checkers import require
 from trio_sentinel.sim.cluster import Writer
 from trio_sentinel.sim.stage_network import End, StageNetwork
 from trio_sentinel.wire.orders import command
-from trio_sentinel.wire.replies import ErrorReply, Reply, ReplyReader
+from trio_sentinel.wire.replies import ErrorReply, Reply
 
 if TYPE_CHECKING:
     from trio_sentinel.sim.stage import StageCluster
@@ -46,6 +47,13 @@ class Person:
         raise AssertionError
 
 
+def make_reader() -> hiredis.Reader:
+    """A reader of replies that is not our own, so that one mistake on both sides of a stream does not hide itself.
+    False stands for "nothing complete yet"."""
+    as_value: Any = lambda text: ErrorReply(text.encode())  # noqa: E731 - hiredis wants an exception, and takes a value
+    return hiredis.Reader(replyError=as_value, notEnoughData=False)
+
+
 class Talker:
     """One connection of a client, without a task."""
 
@@ -61,7 +69,7 @@ class Talker:
         self._on_reply = on_reply
         self._on_gone = on_gone
         self._unheard = 0 if password is None else 1
-        self._reader = ReplyReader()
+        self._reader = make_reader()
         self._out = bytearray()
         self.gone = False
         self._end: End = network.connect(person, person.address.host, target, self)
@@ -91,10 +99,11 @@ class Talker:
         end = self._end
         self._flush()
         if end.inbox:
-            for reply in self._reader.feed(end.read(len(end.inbox))):
+            self._reader.feed(end.read(len(end.inbox)))
+            while not self.gone and (reply := self._reader.gets()) is not False:
                 if self._unheard:
                     self._unheard -= 1  # the answer to AUTH
-                elif not self.gone:
+                else:
                     self._on_reply(reply)
         if (end.broken or end.ended) and not self.gone:
             self.close()
@@ -132,11 +141,10 @@ class Operator:
             self._call()
 
     def forget(self) -> None:
-        """The process died; whatever was said to it is lost, and not repeated."""
+        """The process died. What was said to it is lost; in peace it is said again to the next life."""
         if self._talker is not None:
             self._talker.close()
-        self._talker = None
-        self._words.clear()
+        self._refused()
 
     def _call(self) -> None:
         sentinel = self._sentinel
@@ -167,7 +175,8 @@ class Operator:
     def _refused(self) -> None:
         self._talker = None
         self._tries += 1
-        if self._tries < OPERATOR_PATIENCE and self._sentinel.up:
+        somebody = self._sentinel.up or self._sentinel.cluster.peaceful
+        if self._tries < OPERATOR_PATIENCE and somebody:
             self._sentinel.world.after(OPERATOR_RETRY_MS, self._retry)
         else:
             self._words.clear()

@@ -16,7 +16,7 @@ from attrs import Factory, define
 from trio_sentinel.model.engine import Engine
 from trio_sentinel.model.snapshot import Snapshot
 from trio_sentinel.sim.process import SAVE_BEGINS, SAVE_DONE, SAVE_HALF
-from trio_sentinel.wire.conf import Configuration, rewrite_configuration
+from trio_sentinel.wire import conf
 
 if TYPE_CHECKING:
     from trio_sentinel.sim.stage_sentinel import StagedSentinel
@@ -49,7 +49,7 @@ class VirtualDisk:
 class VirtualStore:
     """`runtime.keeper.Store` for one life of a sentinel."""
 
-    def __init__(self, sentinel: StagedSentinel, configuration: Configuration, engine: Engine) -> None:
+    def __init__(self, sentinel: StagedSentinel, configuration: conf.Configuration, engine: Engine) -> None:
         self._sentinel = sentinel
         self._life = sentinel.life
         self._configuration = configuration
@@ -61,7 +61,9 @@ class VirtualStore:
         disk, dice = sentinel.files, sentinel.world.random
         await self._alive(SAVE_BEGINS)
         before = disk.files.get(CONF, b"")
-        content = rewrite_configuration(before, self._configuration, snapshot, resolved=self._engine.state.names.get)
+        content = conf.rewrite_configuration(
+            before, self._configuration, snapshot, resolved=self._engine.state.names.get
+        )
         length_ms = dice.randint(*sentinel.save_ms)
         renamed_ms = dice.randint(0, length_ms)
         await trio.sleep(renamed_ms / 1000)

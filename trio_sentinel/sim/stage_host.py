@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import random
 from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 WALL_EPOCH_MS: Final = 1_700_000_000_000
 NAME_MS: Final = (0, 30)
 NAME_DEADLINE_S: Final = 5.0
+HICCUP: Final = 0.02
+HICCUP_S: Final = 0.1
 SCRIPT_MS: Final = (1, 1500)
 SIGKILL: Final = 9
 
@@ -38,6 +41,20 @@ class StageClock:
     def trio_time(self, at_ms: Millis) -> float:
         """See `ports.Clock`; never, while the process is stopped."""
         return inf if self._sentinel.frozen else self._sentinel.world_ms(at_ms) / 1000
+
+
+class Stopwatch:
+    """Real time as the daemon measures it between two deeds: mostly none, sometimes more than anybody's share."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self._dice = dice
+        self._shown_s = 0.0
+
+    def __call__(self) -> float:
+        """What it shows."""
+        if self._dice.random() < HICCUP:
+            self._shown_s += HICCUP_S
+        return self._shown_s
 
 
 class StageResolver:

@@ -27,11 +27,11 @@ from trio_sentinel.runtime.assembly import Assembly, Host, assemble
 from trio_sentinel.runtime.bridge import Answered, Bridge
 from trio_sentinel.runtime.clients import Identity
 from trio_sentinel.runtime.session_rights import Roster
-from trio_sentinel.sim.checkers import Broken
+from trio_sentinel.sim.checkers import Broken, require
 from trio_sentinel.sim.process import SimSentinel
 from trio_sentinel.sim.stage_clients import Operator
 from trio_sentinel.sim.stage_disk import CONF, VirtualDisk, VirtualStore
-from trio_sentinel.sim.stage_host import StageClock, StageResolver, VirtualScripts
+from trio_sentinel.sim.stage_host import StageClock, StageResolver, Stopwatch, VirtualScripts
 from trio_sentinel.sim.stage_network import StageNetwork
 from trio_sentinel.sim.stage_sockets import Kernel
 from trio_sentinel.sim.world import WorldDice
@@ -157,6 +157,7 @@ class StagedSentinel(SimSentinel):
             ),
             make_poller=self.kernel.make_poller,
             sockets=self.kernel,
+            stopwatch_s=Stopwatch(self.world.random),
             make_bridge=lambda engine, clock: WatchedBridge(engine, clock, self),
         )
 
@@ -249,6 +250,9 @@ class WatchedBridge(Bridge):
         """See `Bridge`."""
         if self._life != self._sentinel.life:
             raise Died
+        if type(perceived) is i.LinkLost:
+            honest = not perceived.reason.startswith("Protocol error")
+            require(honest, "framing", f"{self._sentinel.name} and {perceived.link}: {perceived.reason}")
         self._sentinel.note_heard(perceived)
         super().hear(perceived)
 

@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+import attrs
 from attrs import Factory, define
 
-from trio_sentinel.model.values import Address, Channel
+from trio_sentinel.model.values import Address, Channel, InfoReading
 from trio_sentinel.sim.network import RETRY_MS, Process
 from trio_sentinel.sim.redis import FakeServer, Mood, Write
 from trio_sentinel.sim.stage_info import info_text
@@ -41,6 +42,8 @@ class StagedServer(FakeServer):
     """What its configuration file says since the last CONFIG REWRITE."""
     client_pause_until_ms: int = 0
     """CLIENT PAUSE and a running FAILOVER pause each for itself; ``paused_until_ms`` is the later one."""
+    never_linked: bool = False
+    """Since it started; INFO says -1 then."""
     guests: dict[int, Guest] = Factory(dict)
     writes: dict[bytes, Write] = Factory(dict)
     """By value: what was written, until its writer knows."""
@@ -64,7 +67,15 @@ class StagedServer(FakeServer):
         """Back after a crash, in the role of its file."""
         self.master = self.configured_master
         self.client_pause_until_ms = 0
+        self.never_linked = True
         super().restart(run_id, empty=empty, loading_ms=loading_ms)
+
+    def info(self) -> InfoReading:
+        """See `FakeServer`."""
+        self.never_linked = self.never_linked and not self.link_up
+        reading = super().info()
+        never = self.never_linked and self.master is not None
+        return attrs.evolve(reading, master_link_down_ms=-1000) if never else reading
 
     def kill(self, *, with_host: bool = False) -> None:
         """SIGKILL, or the power fails."""
@@ -237,6 +248,9 @@ def answer(guest: Guest, argv: Argv) -> Reply:
     """Run one command, or queue it in a transaction."""
     word = argv[0].lower()
     wrong = refusal(guest, argv)
+    if wrong is not None and word == b"exec":
+        guest.queue = None
+        return error(f"EXECABORT Transaction discarded because of: {wrong}")
     if wrong is not None:
         guest.spoilt = guest.spoilt or guest.queue is not None
         return error(wrong)

@@ -194,8 +194,8 @@ def hello_of(mind: StockMind, master: StockMaster) -> Hello:
     """[6.1] The promoted replica is told from reconf_slaves on."""
     state, address = mind.state, master.current_address
     return Hello(
-        host="",
-        port=state.own_port,
+        host=state.settings.announce_ip or "",
+        port=state.settings.announce_port or state.own_port,
         run_id=state.my_id,
         current_epoch=state.current_epoch,
         master=master.name,

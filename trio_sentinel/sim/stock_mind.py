@@ -377,7 +377,13 @@ class StockMind:
         self.state.crash_after_promotion = heard.after_promotion
         self._answer(heard.request)
 
-    def _accepted(self, heard: i.GlobalsSetAsked | i.TimingSetAsked | i.FlushAsked) -> None:
+    def _globals_set_asked(self, heard: i.GlobalsSetAsked) -> None:
+        self.state.settings = heard.settings
+        self.emit(e.GlobalsChanged(settings=heard.settings))
+        self.flush()
+        self._answer(heard.request)
+
+    def _accepted(self, heard: i.TimingSetAsked | i.FlushAsked) -> None:
         """Nothing here depends on them."""
         self.flush()
         self._answer(heard.request)
@@ -412,7 +418,7 @@ HANDLERS: Final[dict[type[i.Input], Callable[[StockMind, Any], None]]] = {
     i.SetAsked: StockMind._set_asked,
     i.FailoverAsked: StockMind._failover_asked,
     i.CrashPointsSetAsked: StockMind._crash_points_set_asked,
-    i.GlobalsSetAsked: StockMind._accepted,
+    i.GlobalsSetAsked: StockMind._globals_set_asked,
     i.TimingSetAsked: StockMind._accepted,
     i.FlushAsked: StockMind._accepted,
 }

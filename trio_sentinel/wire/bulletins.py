@@ -127,7 +127,12 @@ def _sentinel_restored(event: e.SentinelRestored) -> Bulletins:
 
 
 def _master_monitored(event: e.MasterMonitored) -> Bulletins:
-    return (bulletin(WARNING, "+monitor", f"{event.subject} quorum {event.snapshot.settings.quorum}"),)
+    told = bulletin(WARNING, "+monitor", f"{event.subject} quorum {event.snapshot.settings.quorum}")
+    if event.twin is None:
+        return (told,)
+    first, second = sorted((event.subject.name, event.twin))
+    warning = f"WARNING: {first} and {second} are at the same address: other sentinels that ask hear of {first} only"
+    return (told, log_line(WARNING, warning))
 
 
 def _setting_changed(event: e.SettingChanged) -> Bulletins:
@@ -208,6 +213,10 @@ def _vote_cast(event: e.VoteCast) -> Bulletins:
     return (bulletin(WARNING, "+vote-for-leader", f"{event.candidate} {event.epoch}"),)
 
 
+def _peer_voted(event: e.PeerVoted) -> Bulletins:
+    return (log_line(NOTICE, f"{event.subject.name} voted for {event.leader} {event.epoch}"),)
+
+
 def _failover_started(event: e.FailoverStarted) -> Bulletins:
     told = bulletin(WARNING, "+try-failover", str(event.subject))
     if event.manner is Manner.AUTOMATIC:
@@ -269,6 +278,8 @@ TABLE: Final[dict[type[e.Event], _Row]] = {
     e.EpochRaised: _epoch_raised,
     e.VoteCast: _vote_cast,
     e.FailoverStarted: _failover_started,
+    e.PeerVoted: _peer_voted,
+    e.FailoverDelayed: _silent,  # it names a time of day, which only the runtime knows (supervisor.py)
     e.VoteSaved: _silent,
     e.LeaderElected: _about_subject((WARNING, "+elected-leader")),
     e.SelectionBegun: _about_subject((WARNING, "+failover-state-select-slave")),

@@ -59,7 +59,9 @@ def monitor(s: Situation, asked: MonitorAsked) -> Verdict:
         ),
         leader_epoch=s.state.current_epoch,
     )
-    return MasterMonitored(subject=subject_of_new(s, known), snapshot=known, at_ms=s.now_ms), FlushOrdered()
+    twins = [name for name, other in s.state.masters.items() if s.state.same_address(other.address, asked.address)]
+    subject, twin = subject_of_new(s, known), min(twins, default=None)
+    return MasterMonitored(subject=subject, snapshot=known, at_ms=s.now_ms, twin=twin), FlushOrdered()
 
 
 def subject_of_new(s: Situation, known: MasterSnapshot) -> Subject:

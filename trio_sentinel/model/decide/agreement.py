@@ -16,15 +16,17 @@ from trio_sentinel.model.events import (
     EpochRaised,
     Event,
     FailoverAborted,
+    FailoverDelayed,
     FailoverStarted,
     LeaderElected,
     NoLongerAgreed,
+    PeerVoted,
     SelectionBegun,
     VoteCast,
 )
 from trio_sentinel.model.observations import Opinion
 from trio_sentinel.model.situation import Situation
-from trio_sentinel.model.state import Failover, Manner, Master, WaitingForVotes
+from trio_sentinel.model.state import Failover, Manner, Master, Peer, WaitingForVotes
 from trio_sentinel.model.values import MAX_EPOCH, Epoch, Millis, RunId
 
 DESYNC_MS = 1000
@@ -98,10 +100,16 @@ def may_stand_at_ms(s: Situation, master: Master) -> Millis | None:
 
 
 def check_candidacy(s: Situation, master: Master) -> Iterator[Event]:
-    """Stand for election when it is time."""
+    """Stand for election when it is time; say once if that is not soon."""
     at_ms = may_stand_at_ms(s, master)
-    if at_ms is not None and s.now_ms >= at_ms:
+    if at_ms is None:
+        return
+    if s.now_ms >= at_ms:
         yield from start_attempt(s, master, Manner.AUTOMATIC)
+    elif master.attempt_at_ms not in (None, master.delay_told_ms) and at_ms != master.stand_at_ms:
+        assert master.attempt_at_ms is not None
+        subject = s.state.subject_of_master(master)
+        yield FailoverDelayed(subject=subject, attempt_at_ms=master.attempt_at_ms, until_ms=at_ms)
 
 
 def start_attempt(s: Situation, master: Master, manner: Manner) -> Iterator[Event]:
@@ -130,6 +138,14 @@ def vote(s: Situation, master: Master, epoch: Epoch, candidate: RunId) -> Iterat
     if master.leader_epoch < epoch and s.state.current_epoch <= epoch:
         attempt_at_ms = None if candidate == s.state.my_id else s.now_ms + s.dice.below(DESYNC_MS)
         yield VoteCast(subject=subject, candidate=candidate, epoch=epoch, attempt_at_ms=attempt_at_ms)
+
+
+def hear_vote(s: Situation, master: Master, peer: Peer, told_epoch: Epoch) -> Iterator[Event]:
+    """PeerVoted, once for each epoch; ``told_epoch`` is that of the last time."""
+    opinion = s.opinion(master, peer.run_id)
+    if opinion.voted_for is not None and opinion.vote_epoch != told_epoch:
+        subject = s.state.subject_of_peer(master, peer.run_id, peer.address)
+        yield PeerVoted(subject=subject, leader=opinion.voted_for, epoch=opinion.vote_epoch)
 
 
 def votes_for_me(s: Situation, master: Master, failover: Failover) -> int:

@@ -198,10 +198,11 @@ def _is_mine(s: Situation, master: Master, address: Address) -> bool:
 
 
 def _is_my_place(s: Situation, address: Address, local_host: str | None) -> bool:
-    """Whether `address` is what I announce over a connection made from `local_host` (core.md 6.1)."""
-    settings = s.state.settings
-    host = settings.announce_ip or local_host
-    return host is not None and s.state.same_address(address, Address(host, settings.announce_port or s.state.own_port))
+    """Whether `address` is what I announce over a connection made from `local_host` (core.md 6.1), or where I really
+    am: an operator may let me announce another sentinel's address, and that one mine."""
+    settings, port = s.state.settings, s.state.own_port
+    places = [(settings.announce_ip or local_host, settings.announce_port or port), (local_host, port)]
+    return any(host is not None and s.state.same_address(address, Address(host, at)) for host, at in places)
 
 
 def _evicted_from(s: Situation, master: Master, run_id: RunId, address: Address) -> Iterator[Event]:

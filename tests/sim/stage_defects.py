@@ -1,0 +1,171 @@
+"""Mistakes planted into what lies between the bytes and the mind, where only the full stage can find them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+
+from trio_sentinel.model.effects import AskPeer
+from trio_sentinel.model.inputs import ConfigSaved
+from trio_sentinel.model.snapshot import Snapshot
+from trio_sentinel.runtime import link, session
+from trio_sentinel.runtime.board import Board
+from trio_sentinel.runtime.clients import House
+from trio_sentinel.runtime.keeper import Keeper
+from trio_sentinel.runtime.link import CommandConnection
+from trio_sentinel.runtime.transport import SocketTransport
+from trio_sentinel.sim.options import Options
+from trio_sentinel.sim.stage import Scenery
+from trio_sentinel.wire import conf, orders
+from trio_sentinel.wire.replies import Reply, ReplyReader
+
+from .defects import CRASHES, DISKS, FAILOVERS, arena
+
+Patch = pytest.MonkeyPatch
+
+
+SCENERY = Scenery(choppy=True)
+
+
+def small(seed: int, weights: tuple[tuple[str, int], ...]) -> Options:
+    """Where such a defect has its chance."""
+    return arena(seed, weights, harm_ms=15_000, write_ms=500)
+
+
+@attrs.frozen
+class StageDefect:
+    """A mistake, where it is looked for, and what may find it: numbers or names of properties, or an exception."""
+
+    plant: Callable[[Patch], None]
+    found_by: tuple[str, ...]
+    weights: tuple[tuple[str, int], ...] = FAILOVERS
+
+
+def says_saved_too_early(patch: Patch) -> None:
+    """The keeper reports a save when it begins."""
+    save = Keeper._save
+
+    async def hasty(self: Keeper) -> None:
+        self._hear(ConfigSaved(self._wanted))
+        await save(self)
+
+    patch.setattr(Keeper, "_save", hasty)
+
+
+def _forgets(patch: Patch, forget: Callable[[Snapshot], Snapshot]) -> None:
+    write = conf.rewrite_configuration
+
+    def rewrite(old: bytes, configuration: Any, snapshot: Snapshot, **more: Any) -> bytes:
+        return write(old, configuration, forget(snapshot), **more)
+
+    patch.setattr(conf, "rewrite_configuration", rewrite)
+
+
+def file_without_votes(patch: Patch) -> None:
+    """The file does not say in which epoch this sentinel voted."""
+
+    def forget(snapshot: Snapshot) -> Snapshot:
+        masters = tuple(attrs.evolve(master, leader_epoch=0) for master in snapshot.masters)
+        return attrs.evolve(snapshot, masters=masters)
+
+    _forgets(patch, forget)
+
+
+def file_without_new_address(patch: Patch) -> None:
+    """The file keeps the address of the first master."""
+    first: dict[str, Any] = {}
+
+    def forget(snapshot: Snapshot) -> Snapshot:
+        masters = tuple(
+            attrs.evolve(master, address=first.setdefault(master.name, master.address)) for master in snapshot.masters
+        )
+        return attrs.evolve(snapshot, masters=masters)
+
+    _forgets(patch, forget)
+
+
+def replies_kept_too_long(patch: Patch) -> None:
+    """What clients were told once they are told for ever."""
+    patch.setattr(House, "replies", lambda self, proto: self._replies[proto])
+
+
+def rest_of_a_partial_write_is_lost(patch: Patch) -> None:
+    """What the kernel does not take at once is never sent."""
+
+    def send(self: SocketTransport, data: bytes) -> None:
+        if not self.closing and not self.closed and data:
+            try:
+                self._sock.send(data)
+            except OSError as error:
+                self._break(str(error))
+
+    patch.setattr(SocketTransport, "send", send)
+
+
+def half_a_reply_is_thrown_away(patch: Patch) -> None:
+    """A reply that comes in two pieces is lost, with what follows."""
+
+    class Forgetful(ReplyReader):
+        def feed(self, data: bytes) -> list[Reply]:
+            replies = super().feed(data)
+            self._chunks = []
+            return replies
+
+    patch.setattr(link, "ReplyReader", Forgetful)
+
+
+def one_reply_too_few_expected(patch: Patch) -> None:
+    """The promote transaction is believed to have one reply less than it has."""
+    promote = orders.promote
+
+    def short(renamed: Any) -> orders.Order:
+        order = promote(renamed)
+        return orders.Order(order.data, order.expected[1:])
+
+    patch.setattr(orders, "promote", short)
+
+
+def opinions_are_made_up(patch: Patch) -> None:
+    """Whatever a peer answers, it is taken for a yes and a vote."""
+    answer = CommandConnection._answer
+
+    def wrong(self: CommandConnection, expected: Any, reply: Any) -> None:
+        if isinstance(expected, AskPeer) and isinstance(reply, list) and len(reply) == 3:
+            reply = [1, str(expected.candidate or "*").encode(), expected.epoch]
+        answer(self, expected, reply)
+
+    patch.setattr(CommandConnection, "_answer", wrong)
+
+
+def news_are_garbled(patch: Patch) -> None:
+    """A switch is told in the wrong words."""
+    deliver = Board._deliver
+
+    def garbled(self: Board, bulletin: Any) -> None:
+        if bulletin.channel == "+switch-master":
+            bulletin = attrs.evolve(bulletin, payload=bulletin.payload[::-1])
+        deliver(self, bulletin)
+
+    patch.setattr(Board, "_deliver", garbled)
+
+
+def delayed_answer_never_leaves(patch: Patch) -> None:
+    """An answer that waited for the disk is not sent when the disk has answered."""
+    patch.setattr(session.Session, "fill", lambda self, slot, reply: None)
+
+
+STAGE_DEFECTS: dict[str, StageDefect] = {
+    "a save is reported when it begins": StageDefect(says_saved_too_early, ("1", "4", "15"), CRASHES),
+    "the file keeps no votes": StageDefect(file_without_votes, ("4",), CRASHES),
+    "the file keeps the first address": StageDefect(file_without_new_address, ("15",)),
+    "replies are cached for ever": StageDefect(replies_kept_too_long, ("reply",)),
+    "the rest of a partial write is lost": StageDefect(rest_of_a_partial_write_is_lost, ("AssertionError", "framing")),
+    "half a reply is thrown away": StageDefect(half_a_reply_is_thrown_away, ("framing",)),
+    "one reply too few is expected": StageDefect(one_reply_too_few_expected, ("framing",)),
+    "a peer's answers are made up": StageDefect(opinions_are_made_up, ("7", "12", "29"), DISKS),
+    "news are garbled": StageDefect(news_are_garbled, ("news",)),
+    "a delayed answer never leaves": StageDefect(delayed_answer_never_leaves, ("29", "30", "31", "32")),
+}

@@ -1,0 +1,199 @@
+"""``trio-sentinel simulate``: many seeds, one seed as a story, a finding made shorter, and a plan of the user's own."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from trio_sentinel.cli import main as cli
+from trio_sentinel.model.settings import MasterSettings
+from trio_sentinel.sim import command, rehearsal
+from trio_sentinel.sim.command import main
+from trio_sentinel.sim.options import draw, parse
+from trio_sentinel.sim.plan import Plan, placed, spread, warnings
+from trio_sentinel.sim.rehearsal import INCIDENTS, Sample, Task, percentile
+from trio_sentinel.sim.runs import run_options
+from trio_sentinel.sim.shrinking import shrink
+
+from .defects import DEFECTS
+
+QUICK = MasterSettings(quorum=2, down_after_ms=1000, failover_timeout_ms=3000)
+
+
+# ---------------------------------------------------------------- seeds
+
+
+def test_options_are_told_in_one_line_and_read_again() -> None:
+    for seed in range(100):
+        assert parse(draw(seed).text) == draw(seed)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"seed":1,"moons":2}', "{}"])
+def test_other_words_are_no_options(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--replay", text]) == command.CANNOT
+    assert capsys.readouterr().err
+
+
+def test_a_seed_is_told_with_a_column_for_each_process(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(["simulate", "--seed", "1", "--plain"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    header = next(line for line in lines if line.split()[:1] == ["seconds"])
+    names = header.split()[1:]
+    assert names[: draw(1).sentinels] == [f"s{n + 1}" for n in range(draw(1).sentinels)]
+    assert any("*** peace" in line for line in lines)
+    for line in lines:
+        if "starts, epoch" in line:
+            assert line.index("starts") in {header.index(name) for name in names}
+    assert lines[-1].startswith("OK: seed 1: ok")
+
+
+def test_a_search_tells_how_much_it_did(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--runs", "2", "--first", "1", "--jobs", "1"]) == 0
+    assert "every property held in 2 runs" in capsys.readouterr().out
+
+
+def test_a_finding_is_shown_made_shorter_and_can_be_replayed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    DEFECTS["the quorum alone makes a leader"].plant(monkeypatch)
+    assert main(["--runs", "1", "--first", "0", "--jobs", "1"]) == command.FOUND
+    out = capsys.readouterr().out
+    assert "! seed 0: property 9" in out
+    words = shlex.split(next(line for line in out.splitlines() if "--replay" in line))
+    assert words[:2] == ["trio-sentinel", "simulate"]
+    assert main(words[2:]) == command.FOUND
+    assert "property 9" in capsys.readouterr().out
+
+
+def test_what_is_left_of_a_failure_breaks_the_same_property_with_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    DEFECTS["a report of the master being down is counted as a vote"].plant(monkeypatch)
+    report = next(report for seed in range(30) if (report := run_options(draw(seed))).broken and report.faults)
+    shorter = shrink(report, runs=40, seconds=60)
+    assert shorter.number == report.number
+    assert run_options(shorter.options).broken == shorter.broken
+    before, after = report.options, shorter.options
+    assert len(shorter.faults) < len(report.faults) or after.harm_ms < before.harm_ms
+    assert (after.sentinels, after.masters, after.replicas) <= (before.sentinels, before.masters, before.replicas)
+
+
+# ---------------------------------------------------------------- plans
+
+
+def _plan(*, sentinels: int = 3, replicas: int = 2, zones: int = 1, **others: object) -> Plan:
+    servers_at, sentinels_at = spread(zones, replicas=replicas, sentinels=sentinels)
+    given = {"settings": QUICK, "servers": servers_at, "sentinels": sentinels_at, "min_replicas": 1} | others
+    return Plan(**given)  # type: ignore[arg-type]
+
+
+def _placed(words: str) -> Plan:
+    servers_at, sentinels_at = placed(words)
+    return Plan(settings=QUICK, servers=servers_at, sentinels=sentinels_at, min_replicas=1)
+
+
+def test_places_are_written_as_letters() -> None:
+    assert placed("ms, rs,rss") == ((0, 1, 2), (0, 1, 2, 2))
+    for wrong in ("rs,rs", "mms", "m,r", "mx,s"):
+        with pytest.raises(ValueError, match=r"must be|is none of"):
+            placed(wrong)
+
+
+def test_a_good_plan_raises_no_doubts() -> None:
+    assert list(warnings(_plan(zones=3))) == []
+
+
+@pytest.mark.parametrize(
+    ("plan", "word"),
+    [
+        (_plan(sentinels=1, settings=MasterSettings(quorum=1)), "one sentinel"),
+        (_plan(sentinels=2), "two sentinels"),
+        (_plan(sentinels=4, settings=MasterSettings(quorum=3)), "even number"),
+        (_plan(settings=MasterSettings(quorum=4)), "can never be found down"),
+        (_plan(settings=MasterSettings(quorum=3)), "more than a majority"),
+        (_plan(settings=MasterSettings(quorum=1)), "quorum 1: a single sentinel"),
+        (_plan(replicas=0, min_replicas=0), "nothing to promote"),
+        (_plan(replicas=1), "one replica"),
+        (_plan(min_replicas=0), "min-replicas-to-write is not set"),
+        (_plan(min_replicas=2), "any replica's loss stops writes"),
+        (_plan(min_replicas=3), "no write is ever accepted"),
+        (_placed("m,rsss,r"), "all sentinels are in zone 2"),
+        (_placed("mss,rs,r"), "without zone 1 there are 1 sentinels"),
+        (_placed("mrrs,s,s"), "all servers are in zone 1"),
+        (_plan(latency_ms=(100, 300)), "two round trips"),
+        (_plan(settings=MasterSettings(quorum=2, down_after_ms=400, failover_timeout_ms=9000)), "one slow answer"),
+        (_plan(settings=MasterSettings(quorum=2, down_after_ms=4000, failover_timeout_ms=5000)), "is given up"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_questionable_plan_is_questioned(plan: Plan, word: str) -> None:
+    assert any(word in warning for warning in warnings(plan))
+
+
+def _sample(plan: Plan, incident: str, seed: int = 1) -> Sample:
+    return rehearsal.sample(Task(plan, incident, seed))
+
+
+def test_a_dead_master_is_replaced_within_little_more_than_the_time_of_silence() -> None:
+    sample = _sample(_plan(), "power")
+    assert sample.recovered_ms is not None
+    assert 900 < sample.recovered_ms < 3000
+    assert not sample.dead_end
+
+
+def test_a_healthy_master_stays() -> None:
+    sample = _sample(_plan(), "pause")
+    assert not sample.replaced
+    assert not sample.false_failover
+
+
+def test_two_sentinels_of_which_one_is_gone_are_a_dead_end_as_the_warning_says() -> None:
+    sample = _sample(_plan(sentinels=2), "degraded")
+    assert sample.dead_end
+    assert sample.recovered_ms is None
+
+
+def test_the_advice_about_min_replicas_is_worth_following() -> None:
+    """A zone of the master and its client alone: what is written there is lost, and much less with the setting."""
+    patient = MasterSettings(quorum=2, down_after_ms=15_000, failover_timeout_ms=20_000)
+    lost = [_sample(_plan(zones=3, min_replicas=n, settings=patient), "zone cut off").lost for n in (0, 1)]
+    assert lost[1] < lost[0] - 50
+
+
+def test_the_same_task_gives_the_same_sample() -> None:
+    assert _sample(_plan(zones=3), "zone power", 5) == _sample(_plan(zones=3), "zone power", 5)
+
+
+def test_percentiles_are_by_nearest_rank() -> None:
+    assert [percentile([5, 1, 3, 2, 4], share) for share in (0.0, 0.5, 0.9, 1.0)] == [1, 3, 5, 5]
+    assert percentile([7], 0.9) == 7
+
+
+def test_a_configuration_is_rehearsed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    conf = tmp_path / "sentinel.conf"
+    conf.write_text(
+        "sentinel monitor cache 10.0.0.5 6379 1\n"
+        "sentinel down-after-milliseconds cache 1000\n"
+        "sentinel failover-timeout cache 3000\n"
+        "sentinel monitor other 10.0.0.6 6379 2\n"
+    )
+    before = conf.read_bytes()
+    assert main(["--config", str(conf), "--sentinels", "4", "--zones", "2", "--runs", "1", "--jobs", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "quorum 1, down after 1000 ms, failover timeout 3000 ms" in out
+    assert "zone 2: 1 replica, 2 sentinels" in out
+    assert "an even number of sentinels" in out
+    for incident in INCIDENTS.values():
+        assert incident.title in out
+    assert conf.read_bytes() == before
+
+
+def test_a_configuration_that_cannot_be_used_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    conf = tmp_path / "sentinel.conf"
+    conf.write_text("sentinel monitor cache 10.0.0.5 6379 2\n")
+    assert main(["--config", str(tmp_path / "nowhere.conf")]) == command.CANNOT
+    assert main(["--config", str(conf), "--master", "elsewhere"]) == command.CANNOT
+    assert main(["--config", str(conf), "--zones", "rs"]) == command.CANNOT
+    conf.write_text("sentinel monitor cache\n")
+    assert main(["--config", str(conf)]) == command.CANNOT
+    assert len(capsys.readouterr().err.splitlines()) >= 4

@@ -1,0 +1,335 @@
+"""``trio-sentinel simulate``: seeds that look for mistakes of ours, one seed as a story, and a plan of yours."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import itertools
+import os
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import attrs
+
+from trio_sentinel.errors import ConfigError, StartupError
+from trio_sentinel.model.settings import MasterSettings
+from trio_sentinel.model.snapshot import MasterSnapshot
+from trio_sentinel.model.values import is_ip
+from trio_sentinel.sim import rehearsal
+from trio_sentinel.sim.options import Options, draw, parse
+from trio_sentinel.sim.plan import Plan, placed, spread, warnings
+from trio_sentinel.sim.pool import in_parallel
+from trio_sentinel.sim.rehearsal import INCIDENTS, Outlook, Sample, percentile
+from trio_sentinel.sim.runs import Report, run, run_options
+from trio_sentinel.sim.screen import Screen, open_screen
+from trio_sentinel.sim.shrinking import shrink
+from trio_sentinel.sim.timelines import timeline
+
+FOUND = 1
+CANNOT = 2
+INTERRUPTED = 130
+DEFAULT_RUNS = 10
+"""Of each incident of a plan."""
+DEFAULT_SECONDS = 30.0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do what the words after ``simulate`` say and return the exit status.
+
+    0: nothing was found; 1: a property is broken; 2: the words or the configuration cannot be used; 130: interrupted.
+    Raises SystemExit for ``--help`` and for words it does not know.
+    """
+    given = _parser().parse_args(argv)
+    try:
+        with open_screen(plain=given.plain) as screen:
+            if given.config is not None:
+                return _rehearse(given, screen)
+            if given.replay is not None:
+                return _tell(parse(given.replay), given, screen)
+            if given.seed is not None:
+                return _tell(draw(given.seed), given, screen)
+            return _search(given, screen)
+    except (StartupError, ConfigError, ValueError) as error:
+        print(f"trio-sentinel simulate: {error}", file=sys.stderr)
+        return CANNOT
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="trio-sentinel simulate",
+        description="Simulate sentinels, servers and their bad luck on virtual time. Without options: random "
+        "deployments under random faults, for half a minute, checked against the safety properties of the protocol. "
+        "With --config: what your own deployment would live through.",
+        epilog="Examples: simulate --seconds 600; simulate --seed 47; simulate --config sentinel.conf --zones ms,rs,rs",
+    )
+    add = parser.add_argument
+    add("--jobs", type=_positive, default=os.cpu_count() or 1, metavar="N", help="processes (default: one per CPU)")
+    add("--plain", action="store_true", help="plain lines even on a terminal")
+    seeds = parser.add_argument_group("search for mistakes")
+    seeds.add_argument("--seconds", type=float, metavar="S", help=f"how long (default {DEFAULT_SECONDS:.0f})")
+    seeds.add_argument("--runs", type=_positive, metavar="N", help="how many seeds; with --config: of each incident")
+    seeds.add_argument("--first", type=int, metavar="SEED", help="the first seed (default: a random one)")
+    seeds.add_argument("--no-shrink", action="store_true", help="do not look for a shorter form of what is found")
+    one = parser.add_argument_group("one run as a story, a column for each process")
+    one.add_argument("--seed", type=int, metavar="SEED", help="this one")
+    one.add_argument("--replay", metavar="OPTIONS", help="options as a finding tells them")
+    one.add_argument("--last", type=_positive, metavar="ROWS", help="only the last rows")
+    plan = parser.add_argument_group("your own deployment")
+    plan.add_argument("--config", metavar="FILE", help="a sentinel.conf: its quorum, its timeouts, whom it knows")
+    plan.add_argument("--master", metavar="NAME", help="which of its masters (default: the first)")
+    plan.add_argument("--replicas", type=int, metavar="N", help="default: as many as the file knows, else 2")
+    plan.add_argument("--sentinels", type=_positive, metavar="N", help="default: as many as the file knows, else 3")
+    plan.add_argument(
+        "--zones",
+        metavar="N|PLACES",
+        help="how many zones everything is dealt out to in turn, or what is in each: ms,rs,rs is a zone with the "
+        "master and a sentinel, and two with a replica and a sentinel each",
+    )
+    plan.add_argument("--latency", type=_span, default=(0, 2), metavar="A..B", help="one way, in ms (default 0..2)")
+    plan.add_argument("--zone-latency", type=int, default=0, metavar="MS", help="in addition between zones")
+    plan.add_argument("--min-replicas", type=int, default=0, metavar="N", help="min-replicas-to-write of the servers")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _span(text: str) -> tuple[int, int]:
+    low, dots, high = text.partition("..")
+    span = int(low), int(high if dots else low)
+    if not 0 <= span[0] <= span[1]:
+        raise argparse.ArgumentTypeError("say A..B, with 0 <= A <= B")
+    return span
+
+
+# ---------------------------------------------------------------- one run as a story
+
+
+def _tell(options: Options, given: argparse.Namespace, screen: Screen) -> int:
+    report = run_options(options)
+    for line in timeline(report, width=screen.width, last=given.last):
+        screen.say(line)
+    screen.verdict(report.broken is None, report.line)
+    return FOUND if report.broken is not None else 0
+
+
+# ---------------------------------------------------------------- many seeds
+
+
+@attrs.define(eq=False)
+class Tally:
+    """What many runs came to."""
+
+    runs: int = 0
+    virtual_ms: int = 0
+    failovers: int = 0
+    faults: int = 0
+    acknowledged: int = 0
+    findings: list[Report] = attrs.Factory(list)
+    seen: Counter[str] = attrs.Factory(Counter)
+
+    def add(self, report: Report) -> None:
+        """One more."""
+        self.runs += 1
+        self.virtual_ms += report.virtual_ms
+        self.failovers += report.failovers
+        self.faults += len(report.faults)
+        self.acknowledged += report.acknowledged
+        self.seen += report.seen
+        if report.broken is not None:
+            self.findings.append(report)
+
+
+def _search(given: argparse.Namespace, screen: Screen) -> int:
+    first = random.SystemRandom().randrange(10**9) if given.first is None else given.first
+    seeds: Iterator[int] = itertools.count(first)
+    if given.runs is not None:
+        seeds = itertools.islice(seeds, given.runs)
+    seconds = DEFAULT_SECONDS if given.seconds is None and given.runs is None else given.seconds
+    lasting = "" if seconds is None else f" for {seconds:.0f} s"
+    screen.say(f"Seeds from {first}, in {given.jobs} processes{lasting}. Each is a deployment and its bad luck.")
+    tally, began_s = Tally(), time.monotonic()
+    for report in in_parallel(_run_quietly, seeds, given.jobs):
+        tally.add(report)
+        if report.broken is not None:
+            _show_finding(report, given, screen)
+        past_s = time.monotonic() - began_s
+        screen.progress(tally.runs, given.runs, _pace(tally, past_s))
+        if seconds is not None and past_s >= seconds:
+            break
+    _show_tally(tally, time.monotonic() - began_s, screen)
+    return FOUND if tally.findings else 0
+
+
+def _run_quietly(seed: int) -> Report:
+    report = run(seed)
+    report.told, report.notes, report.moves = [], [], []
+    return report
+
+
+def _pace(tally: Tally, past_s: float) -> str:
+    speed = tally.virtual_ms / 1000 / max(past_s, 0.001)
+    return f"{speed:,.0f} virtual s per s, {tally.failovers:,} failovers, {len(tally.findings)} findings"
+
+
+def _show_finding(report: Report, given: argparse.Namespace, screen: Screen) -> None:
+    screen.warn(f"seed {report.options.seed}: {report.broken}")
+    screen.say(f"    the story:   trio-sentinel simulate --seed {report.options.seed}")
+    if given.no_shrink:
+        return
+    shorter = shrink(report, seconds=30)
+    if shorter is not report:
+        what = f"{len(shorter.faults)} faults instead of {len(report.faults)}"
+        what += f", {shorter.virtual_ms / 1000:.0f} s instead of {report.virtual_ms / 1000:.0f} s"
+        screen.say(f"    made shorter ({what}):")
+        screen.say(f"    trio-sentinel simulate --replay '{shorter.options.text}'")
+
+
+def _show_tally(tally: Tally, past_s: float, screen: Screen) -> None:
+    hours = tally.virtual_ms / 3_600_000
+    screen.say(
+        f"{tally.runs:,} runs, {hours:,.1f} hours of virtual time in {past_s:.0f} s; {tally.faults:,} faults, "
+        f"{tally.failovers:,} failovers, {tally.acknowledged:,} acknowledged writes"
+    )
+    if tally.findings:
+        screen.verdict(False, f"a property was broken in {len(tally.findings)} of {tally.runs:,} runs")
+    else:
+        screen.verdict(True, f"every property held in {tally.runs:,} runs")
+
+
+# ---------------------------------------------------------------- a plan
+
+
+def _rehearse(given: argparse.Namespace, screen: Screen) -> int:
+    plan = _plan(given)
+    screen.title(f"{plan.name}, as {given.config} has it")
+    _show_plan(plan, screen)
+    screen.title("At first sight")
+    doubts = list(warnings(plan))
+    for doubt in doubts:
+        screen.warn(doubt)
+    if not doubts:
+        screen.say("  nothing to object to")
+    runs = given.runs or DEFAULT_RUNS
+    total = runs * len(rehearsal.incidents_of(plan))
+    screen.title(f"What it would live through: {runs} times each, in virtual time")
+    outlook, began_s = Outlook(plan), time.monotonic()
+    tasks = rehearsal.tasks(plan, runs=runs, first_seed=given.first or 0)
+    for sample in in_parallel(rehearsal.sample, tasks, given.jobs):
+        outlook.add(sample)
+        screen.progress(outlook.count, total, INCIDENTS[sample.incident].title)
+        if given.seconds is not None and time.monotonic() - began_s >= given.seconds:
+            break
+    _show_outlook(outlook, screen)
+    return 0
+
+
+def _plan(given: argparse.Namespace) -> Plan:
+    line = _configured(given.config, given.master)
+    replicas = given.replicas if given.replicas is not None else len(line.replicas) or 2
+    sentinels = given.sentinels or (len(line.peers) + 1 if line.peers else 3)
+    if given.zones is None or given.zones.isdigit():
+        servers_at, sentinels_at = spread(int(given.zones or 1) or 1, replicas=replicas, sentinels=sentinels)
+    else:
+        servers_at, sentinels_at = placed(given.zones)
+    return Plan(
+        name=line.name,
+        settings=MasterSettings(
+            quorum=line.settings.quorum,
+            down_after_ms=line.settings.down_after_ms,
+            failover_timeout_ms=line.settings.failover_timeout_ms,
+            parallel_syncs=line.settings.parallel_syncs,
+        ),
+        servers=servers_at,
+        sentinels=sentinels_at,
+        latency_ms=given.latency,
+        zone_latency_ms=given.zone_latency,
+        min_replicas=given.min_replicas,
+    )
+
+
+def _configured(path: str, name: str | None) -> MasterSnapshot:
+    """The master that a configuration file watches. Raises ConfigError, StartupError or ValueError."""
+    from trio_sentinel.wire.conf import load_configuration
+
+    try:
+        text = Path(path).read_bytes()
+    except OSError as error:
+        raise StartupError(f"cannot read {path}: {error.strerror}") from error
+    loaded = load_configuration(
+        text,
+        path=path,
+        read_file=lambda included: Path(included).read_bytes(),
+        glob_files=lambda pattern: sorted(glob.glob(pattern)),  # noqa: PTH207 - may be absolute
+        is_executable=lambda script: True,
+        resolve=lambda host: host if is_ip(host) else None,
+        working_dir=str(Path.cwd()),
+    )
+    masters = loaded.snapshot.masters
+    found = next((line for line in masters if name in (None, line.name)), None)
+    if found is None:
+        raise ValueError(f"{path} watches no master" + ("" if name is None else f" named {name}"))
+    return found
+
+
+def _show_plan(plan: Plan, screen: Screen) -> None:
+    settings = plan.settings
+    screen.say(
+        f"  quorum {settings.quorum}, down after {settings.down_after_ms} ms, failover timeout "
+        f"{settings.failover_timeout_ms} ms, parallel syncs {settings.parallel_syncs}"
+    )
+    for zone in plan.zones:
+        servers = [("master" if n == 0 else "replica") for n, home in enumerate(plan.servers) if home == zone]
+        sentinels = sum(1 for home in plan.sentinels if home == zone)
+        here = [*(f"{count} {what}{'s' * (count > 1)}" for what, count in Counter(servers).items())]
+        here += [f"{sentinels} sentinel{'s' * (sentinels > 1)}"] if sentinels else []
+        screen.say(f"  zone {zone + 1}: {', '.join(here) or 'nothing'}")
+    screen.say(f"  a leader needs {plan.votes_needed} of {len(plan.sentinels)} votes")
+
+
+HEADER = ("", "runs", "failover: median", "p90", "max", "without writes: median", "max", "writes lost: median", "max")
+
+
+def _show_outlook(outlook: Outlook, screen: Screen) -> None:
+    rows = [_row(INCIDENTS[name].title, samples) for name, samples in outlook.samples.items()]
+    screen.table(HEADER, rows)
+    screen.say("  Failover: from the incident to the first write on the new master, in seconds. A client in each zone")
+    screen.say(f"  writes every {rehearsal.WRITE_MS} ms; those in a zone that is itself lost or cut off do not count")
+    screen.say("  as being without writes, but what they wrote is counted when it is lost.")
+    told = list(rehearsal.lessons(outlook))
+    screen.title("What to learn from it")
+    for lesson in told:
+        screen.warn(lesson)
+    if not told:
+        screen.say("  no dead end, no false failover, no lost write")
+
+
+def _row(title: str, samples: list[Sample]) -> tuple[str, ...]:
+    times = [sample.recovered_ms for sample in samples if sample.recovered_ms is not None]
+    gaps, lost = [sample.unavailable_ms for sample in samples], [sample.lost for sample in samples]
+    failover = ("-", "-", "-")
+    if times:
+        failover = (_seconds(percentile(times, 0.5)), _seconds(percentile(times, 0.9)), _seconds(max(times)))
+    return (
+        title,
+        str(len(samples)),
+        *failover,
+        _seconds(percentile(gaps, 0.5)),
+        _seconds(max(gaps)),
+        str(percentile(lost, 0.5)),
+        str(max(lost)),
+    )
+
+
+def _seconds(length_ms: int) -> str:
+    return f"{length_ms / 1000:.1f}"
