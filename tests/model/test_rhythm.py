@@ -265,6 +265,18 @@ def test_hello_goes_to_everybody_every_two_seconds() -> None:
         assert 9 <= sent(heard, fx.SayHello, link) <= 11, link
 
 
+def test_hello_that_is_accepted_late_is_followed_in_time() -> None:
+    """Whatever was looked at there while it was on its way."""
+    kit = given()
+    kit.servers[R1].takes_hellos = False
+    while not sent(kit.wait(1), fx.SayHello, TO_R1):
+        pass
+    kit.info(R1, replica_info())
+    kit.wait(300)
+    kit.hear(i.HelloAccepted(TO_R1, NAME, True))
+    assert sent(kit.wait(1700), fx.SayHello, TO_R1) == 1
+
+
 def test_hello_says_who_i_am_and_where_the_master_is() -> None:
     kit = given(epoch=7, config_epoch=5)
     hello = kit.wait(3000).all(fx.SayHello)[0].hello

@@ -285,7 +285,9 @@ class Engine:
         for name in masters if everybody else self._turn.touched:
             if (master := masters.get(name)) is None:
                 continue
-            watches.update(dict.fromkeys(rhythm.watches_of(self._s, master)))
+            for watch in rhythm.watches_of(self._s, master):
+                watch.calm_ms = 0
+                watches[watch] = None
             if rhythm.restless(master):
                 self._restless.add(name)
             else:
@@ -298,6 +300,7 @@ class Engine:
             if (master := self.senses.masters.get(name)) is not None:
                 turn.watches[master] = None
         for watch in s.disturbed:
+            watch.calm_ms = 0
             turn.watches[watch] = None
         s.disturbed.clear()
         for watch in turn.watches:

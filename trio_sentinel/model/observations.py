@@ -23,6 +23,8 @@ class Watch:
     """The moment at which the engine will look; never later than the moment at which something is due."""
     judge_ms: Millis = NEVER_MS
     """From when on the rules must look at the masters concerned."""
+    calm_ms: Millis = 0
+    """Until when nothing but PINGs is due; 0 after anything else was heard or decided that matters here."""
     gone: bool = False
     """Nobody looks any more: what it is about is no longer in the state."""
 

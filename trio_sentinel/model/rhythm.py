@@ -74,15 +74,11 @@ PENDING_LIMIT = 100
 
 def tend(s: Situation, watch: Watch, effects: list[Effect]) -> Millis:
     """Do everything that is due there now; returns when to look again if nothing is heard or decided before."""
-    kind = type(watch)
-    if kind is ServerSense:
-        assert isinstance(watch, ServerSense)
-        return _tend_server(s, watch, effects)
-    if kind is PeerSense:
-        assert isinstance(watch, PeerSense)
-        return _tend_peer(s, watch, effects)
-    if kind is Opinion:
-        assert isinstance(watch, Opinion)
+    if isinstance(watch, ServerSense | PeerSense):
+        if watch.calm_ms > s.now_ms and watch.ping_since_ms is None:
+            return _only_ping(s, watch, effects)
+        return _tend_server(s, watch, effects) if isinstance(watch, ServerSense) else _tend_peer(s, watch, effects)
+    if isinstance(watch, Opinion):
         return _tend_opinion(s, watch, effects)
     assert isinstance(watch, MasterWatch)
     return _tend_master(s, watch)
@@ -273,6 +269,14 @@ def _ping(s: Situation, sense: ServerSense | PeerSense, down_after_ms: Millis, e
     return min(sense.next_ping_ms, s.now_ms + period_ms // 2)
 
 
+def _only_ping(s: Situation, sense: ServerSense | PeerSense, effects: list[Effect]) -> Millis:
+    """The PING of a link where all is well: nothing else need be considered."""
+    look_ms = _ping(s, sense, sense.down_after_ms, effects)
+    sense.judge_ms = liveness.silent_due_ms(sense, sense.down_after_ms)
+    sense.rest_ms = min(sense.calm_ms, sense.next_ping_ms)
+    return min(look_ms, sense.calm_ms, sense.judge_ms)
+
+
 def _ping_due_ms(sense: LinkSense, period_ms: Millis) -> Millis:
     if sense.last_ping_at_ms is None:
         return sense.last_pong_at_ms + period_ms
@@ -288,7 +292,8 @@ def _tend_server(s: Situation, sense: ServerSense, effects: list[Effect]) -> Mil
     master = s.state.masters[sense.master]
     down_after_ms = sense.down_after_ms = master.settings.down_after_ms
     look_ms = rest_ms = NEVER_MS
-    if s.state.tilt_since_ms is None:
+    in_tilt = s.state.tilt_since_ms is not None
+    if not in_tilt:
         look_ms = _hang_up_command(s, sense, down_after_ms, effects)
         look_ms = min(look_ms, _hang_up_blocked(s, master, sense, effects))
         rest_ms = _hang_up_pubsub(s, sense, effects)
@@ -300,6 +305,8 @@ def _tend_server(s: Situation, sense: ServerSense, effects: list[Effect]) -> Mil
         poll_ms = _poll(s, master, sense, effects)
         rest_ms = min(rest_ms, poll_ms, _say_to_server(s, master, sense, effects))
     sense.judge_ms = _server_judge_ms(s, master, sense)
+    well = sense.command.open and sense.pubsub.open and sense.pending < PENDING_LIMIT and not in_tilt
+    sense.calm_ms = rest_ms if well else 0
     sense.rest_ms = min(rest_ms, sense.next_ping_ms)
     return min(look_ms, rest_ms, sense.judge_ms)
 
@@ -393,14 +400,14 @@ def _say_to_server(s: Situation, master: Master, sense: ServerSense, effects: li
     if sense.said is None or sense.said.hello is not hello:
         sense.said = SayHello(sense.link, hello)
     effects.append(sense.said)
-    return _hello_due_ms(s, sense.turn, s.now_ms, s.now_ms)
+    return hello_due_ms(s, sense.turn, s.now_ms, s.now_ms)
 
 
 def _server_hello_due_ms(s: Situation, master: Master, sense: ServerSense) -> Millis:
     """When a hello to a server is due; never while one is unanswered or writes are paused there (core.md 4, R3)."""
     if sense.hello_in_flight or s.state.disk_failing or sense.handing_over:
         return NEVER_MS
-    due_ms = _hello_due_ms(s, sense.turn, sense.hello_at_ms, sense.hello_sent_at_ms)
+    due_ms = hello_due_ms(s, sense.turn, sense.hello_at_ms, sense.hello_sent_at_ms)
     if not sense.leads:
         return due_ms
     running = master.failover
@@ -416,7 +423,8 @@ def _server_hello_due_ms(s: Situation, master: Master, sense: ServerSense) -> Mi
     return due_ms
 
 
-def _hello_due_ms(s: Situation, turn: int, accepted_at_ms: Millis | None, sent_at_ms: Millis | None) -> Millis:
+def hello_due_ms(s: Situation, turn: int, accepted_at_ms: Millis | None, sent_at_ms: Millis | None) -> Millis:
+    """When the next hello is due, by when the last one was sent and when one was accepted last."""
     if sent_at_ms is None:
         return s.now_ms
     if accepted_at_ms is None or accepted_at_ms < sent_at_ms:
@@ -460,6 +468,7 @@ def _tend_peer(s: Situation, sense: PeerSense, effects: list[Effect]) -> Millis:
     if sense.command.open and (sense.ping_since_ms is None or sense.pending < pending_limit(sense)):
         look_ms = min(look_ms, _ping(s, sense, sense.down_after_ms, effects))
     sense.judge_ms = NEVER_MS if in_tilt else _peers_judge_ms(s, sense)
+    sense.calm_ms = NEVER_MS if sense.command.open and not in_tilt else 0
     sense.rest_ms = min(dial_ms, sense.next_ping_ms)
     return min(look_ms, dial_ms, sense.judge_ms)
 
@@ -504,7 +513,7 @@ def _say_to_peer(
 ) -> Millis:
     if opinion.hello_in_flight or s.state.disk_failing:
         return NEVER_MS
-    due_ms = _hello_due_ms(s, opinion.turn, opinion.said_hello_at_ms, opinion.hello_sent_at_ms)
+    due_ms = hello_due_ms(s, opinion.turn, opinion.said_hello_at_ms, opinion.hello_sent_at_ms)
     if s.now_ms < due_ms:
         return due_ms
     opinion.hello_sent_at_ms = s.now_ms
@@ -516,7 +525,7 @@ def _say_to_peer(
     if opinion.said is None or opinion.said.hello is not hello:
         opinion.said = SayHello(sense.link, hello)
     effects.append(opinion.said)
-    return _hello_due_ms(s, opinion.turn, s.now_ms, s.now_ms)
+    return hello_due_ms(s, opinion.turn, s.now_ms, s.now_ms)
 
 
 def _asking(s: Situation, master: Master) -> bool:

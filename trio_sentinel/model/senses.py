@@ -13,7 +13,6 @@ from trio_sentinel.model import inputs as i
 from trio_sentinel.model import rhythm
 from trio_sentinel.model.effects import Effect, KillScript
 from trio_sentinel.model.observations import (
-    NEVER_MS,
     Opinion,
     PeerSense,
     ServerSense,
@@ -213,6 +212,7 @@ def _hello_accepted(s: Situation, heard: i.HelloAccepted) -> None:
         if heard.ok:
             opinion.said_hello_at_ms = s.now_ms
         watch = opinion
+        due_ms = rhythm.hello_due_ms(s, opinion.turn, opinion.said_hello_at_ms, opinion.hello_sent_at_ms)
     else:
         sense = s.senses.servers.get((heard.link.master, heard.link.address))
         if sense is None:
@@ -222,7 +222,9 @@ def _hello_accepted(s: Situation, heard: i.HelloAccepted) -> None:
         if heard.ok:
             sense.hello_at_ms = s.now_ms
         watch = sense
-    if not heard.ok or watch.queued_ms == NEVER_MS:
+        due_ms = rhythm.hello_due_ms(s, sense.turn, sense.hello_at_ms, sense.hello_sent_at_ms)
+    watch.calm_ms = min(watch.calm_ms, due_ms)
+    if due_ms < watch.queued_ms:
         s.disturbed.append(watch)
 
 
