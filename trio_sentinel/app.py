@@ -6,6 +6,7 @@ No global state: two of them live in one process.
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import signal
@@ -17,7 +18,7 @@ from typing import Final
 
 import attrs
 import trio
-from attrs import frozen
+from attrs import Factory, frozen
 from trio_util import AsyncValue
 
 from trio_sentinel.adapters import disk, network, tls
@@ -29,8 +30,17 @@ from trio_sentinel.errors import CommandRefused
 from trio_sentinel.model import views
 from trio_sentinel.model.effects import Answer, AnswerOpinion
 from trio_sentinel.model.events import Event
-from trio_sentinel.model.inputs import FailoverAsked, FlushAsked, MonitorAsked, RemoveAsked, Request, ResetAsked
+from trio_sentinel.model.inputs import (
+    FailoverAsked,
+    FlushAsked,
+    GlobalsSetAsked,
+    MonitorAsked,
+    RemoveAsked,
+    Request,
+    ResetAsked,
+)
 from trio_sentinel.model.rhythm import PINGS_A_SECOND
+from trio_sentinel.model.settings import GlobalSettings
 from trio_sentinel.model.snapshot import Snapshot
 from trio_sentinel.model.state import Master
 from trio_sentinel.model.values import Address, Level, Millis, RunId, is_ip
@@ -46,10 +56,12 @@ from trio_sentinel.runtime.session_rights import Roster
 from trio_sentinel.runtime.switchboard import Switchboard
 from trio_sentinel.wire import requests, resp
 from trio_sentinel.wire.acl_file import fresh_selector
-from trio_sentinel.wire.conf import Configuration, rewrite_configuration
+from trio_sentinel.wire.conf import Configuration, Rewriter
 from trio_sentinel.wire.directives import Directives
 from trio_sentinel.wire.extras import Extras
 
+FREEZE_S: Final = 10.0
+FREEZE_LEAST: Final = 100
 FIRST_NAMES_S: Final = 2.0
 """How long the first words may wait for slow names."""
 
@@ -75,6 +87,7 @@ class FileStore:
     resolved: Callable[[str], str | None]
     log: Log
     rights: Roster
+    rewriter: Rewriter = Factory(Rewriter)
 
     async def save(self, snapshot: Snapshot) -> None:
         """Rewrite the file as it is on disk now, in a worker thread: fsync may take long. Raises OSError."""
@@ -84,7 +97,7 @@ class FileStore:
         before = disk.read_file_if_any(self.path)
         directives = attrs.evolve(self.configuration.directives, users=self.rights.lines)
         current = attrs.evolve(self.configuration, directives=directives)
-        disk.save_file(self.path, rewrite_configuration(before, current, snapshot, resolved=self.resolved))
+        disk.save_file(self.path, self.rewriter.rewrite(before, current, snapshot, resolved=self.resolved))
         self.log(Level.DEBUG, f"Rewritten config file ({self.path}) successfully")
         self.log(Level.NOTICE, "Sentinel new configuration saved on disk")
 
@@ -106,11 +119,15 @@ class Masters(Mapping[str, MasterView]):
         return len(self._bridge.state.masters)
 
 
+def _words(*words: str) -> resp.Argv:
+    return tuple([resp.text(word) for word in words])
+
+
 class Sentinel:
     """A running sentinel, as a library user sees it. Made by `open_sentinel`.
 
     Methods that change something return once the change is on disk, and raise CommandRefused with the error that a
-    client would read.
+    client would read, or trio.ClosedResourceError once the sentinel is stopped. Its last state can be read for ever.
     """
 
     def __init__(self, bridge: Bridge, board: Board, ports: tuple[int, ...], log: Log) -> None:
@@ -119,6 +136,8 @@ class Sentinel:
         self._board = board
         self._addresses: dict[str, AsyncValue[Address]] = {}
         self._closed = trio.Event()
+        self._over = False
+        self._waiting: set[trio.Event] = set()
         self.papers: Papers | None = None
         self.masters: Final = Masters(bridge)
         """Typed read-only views by name."""
@@ -131,6 +150,11 @@ class Sentinel:
     def id(self) -> RunId:
         """What ``SENTINEL MYID`` answers."""
         return self._bridge.state.my_id
+
+    @property
+    def settings(self) -> GlobalSettings:
+        """What ``SENTINEL CONFIG GET`` tells: the settings of the whole process."""
+        return self._bridge.state.settings
 
     def replicas(self, name: str) -> tuple[ReplicaView, ...]:
         """The replicas of a master. Raises KeyError for an unknown one."""
@@ -145,9 +169,8 @@ class Sentinel:
     def address(self, name: str) -> AsyncValue[Address]:
         """Where clients of `name` should write, as a value to wait on: the promoted replica from the moment its
         promotion is durable. Raises KeyError for an unknown master."""
-        if name not in self._addresses:
-            self._addresses[name] = AsyncValue(self._current(self._bridge.state.masters[name]))
-        return self._addresses[name]
+        current = self._current(self._bridge.state.masters[name])
+        return self._addresses.setdefault(name, AsyncValue(current))
 
     def events(self) -> Watch:
         """Every event from this call on: ``async for event in sentinel.events()``, or ``async with`` to end it early.
@@ -167,6 +190,12 @@ class Sentinel:
             if name in masters:
                 value.value = self._current(masters[name])
 
+    @property
+    def size(self) -> int:
+        """How many masters, replicas and peers it knows, each as often as it is known."""
+        masters = self._bridge.state.masters.values()
+        return sum(1 + len(master.replicas) + len(master.peers) for master in masters)
+
     # ------------------------------------------------------------ changing
 
     async def failover(self, name: str, *, coordinated: bool = False) -> None:
@@ -175,9 +204,10 @@ class Sentinel:
 
     async def monitor(self, name: str, host: str, port: int, quorum: int) -> None:
         """``SENTINEL MONITOR`` for a numeric host (or a name, where names are resolved)."""
-        if not self._bridge.state.settings.resolve_hostnames and not is_ip(host):
-            raise CommandRefused("ERR", "Invalid IP address or hostname specified")
-        await self._ask(lambda n: MonitorAsked(n, name, Address(host, port), quorum))
+        wanted = requests.monitor(_words("SENTINEL", "MONITOR", name, host, str(port), str(quorum)))
+        requests.checked_host(is_ip(host) or (self.settings.resolve_hostnames and await self._is_found(host)))
+        requests.checked_port(wanted.port)
+        await self._ask(lambda n: MonitorAsked(n, wanted.name, Address(wanted.host, wanted.port), wanted.quorum))
 
     async def remove(self, name: str) -> None:
         """``SENTINEL REMOVE``."""
@@ -185,13 +215,22 @@ class Sentinel:
 
     async def reset(self, name: str) -> None:
         """``SENTINEL RESET`` of one master."""
+        if name not in self._bridge.state.masters:
+            raise requests.refuse(requests.NO_SUCH_MASTER)
         await self._ask(lambda n: ResetAsked(n, (name,)))
 
     async def set(self, name: str, option: str, *values: str) -> None:
         """``SENTINEL SET`` of one option, e.g. ``("quorum", "3")``."""
-        words = (b"SENTINEL", b"SET", *(resp.text(word) for word in (name, option, *values)))
-        locked = self._bridge.state.settings.deny_scripts_reconfig
+        words = _words("SENTINEL", "SET", name, option, *values)
+        locked = self.settings.deny_scripts_reconfig
         await self._ask(requests.settings_change(words, scripts_locked=locked, is_executable=disk.is_executable))
+
+    async def configure(self, parameter: str, value: str) -> None:
+        """``SENTINEL CONFIG SET`` of one parameter of the whole process, e.g. ``("announce-port", "7000")``."""
+        change = requests.globals_change(_words("SENTINEL", "CONFIG", "SET", parameter, value), self.settings)
+        if change.loglevel is not None and hasattr(self._log, "set_level"):
+            self._log.set_level(change.loglevel)
+        await self._ask(lambda n: GlobalsSetAsked(n, change.settings))
 
     async def flush(self) -> None:
         """``SENTINEL FLUSHCONFIG``."""
@@ -205,14 +244,48 @@ class Sentinel:
             answers.append(answer)
             answered.set()
 
+        self._must_run()
         self._bridge.ask(make, on_answer)
-        await answered.wait()
+        await self._unless_over(answered)
         answer = answers[0]
         assert isinstance(answer, Answer)
         if answer.error is not None:
             code, _, text = answer.error.partition(" ")
             raise CommandRefused(code, text)
         return answer.number
+
+    async def _is_found(self, host: str) -> bool:
+        """Whether the resolver knows `host`."""
+        answered = trio.Event()
+        found: list[str | None] = []
+
+        def on_ip(ip: str | None) -> None:
+            found.append(ip)
+            answered.set()
+
+        self._must_run()
+        self._bridge.resolve(host, on_ip)
+        await self._unless_over(answered)
+        return found[0] is not None
+
+    def _must_run(self) -> None:
+        if self._over:
+            raise trio.ClosedResourceError("this sentinel has been stopped")
+
+    async def _unless_over(self, event: trio.Event) -> None:
+        """Wait for `event`, but not for ever when the sentinel is stopped meanwhile."""
+        self._waiting.add(event)
+        try:
+            await event.wait()
+        finally:
+            self._waiting.discard(event)
+        self._must_run()
+
+    def end(self) -> None:
+        """Nothing will be answered any more (called by `open_sentinel` when it is left)."""
+        self._over = True
+        for event in self._waiting:
+            event.set()
 
     async def reload_certificates(self) -> bool:
         """Read all TLS files again, for connections made from now on; whether they could be used. If not, the old
@@ -237,6 +310,7 @@ async def open_sentinel(
     *,
     options: Sequence[str] = (),
     log: Log = _no_log,
+    listeners: network.Listeners | None = None,
 ) -> AsyncIterator[Sentinel]:
     """Run a full voting sentinel inside the block.
 
@@ -244,6 +318,7 @@ async def open_sentinel(
         configuration: the path of a sentinel.conf, which is read and, like stock, rewritten; or a loaded one.
         options: more directives, as on the command line: ``("--port", "26380")``.
         log: gets every log line with its level.
+        listeners: sockets that listen already where the configuration says; they are the sentinel's from now on.
 
     Raises:
         ConfigError: a line of the configuration is wrong.
@@ -256,7 +331,7 @@ async def open_sentinel(
     if directives.aclfile and directives.requirepass:
         log(Level.WARNING, REQUIREPASS_IGNORED)
     contexts = tls.make_contexts(directives)
-    listeners = network.open_listeners(directives)
+    listeners = network.open_listeners(directives) if listeners is None else listeners
     for warning in (*(contexts.warnings if contexts else ()), *listeners.warnings):
         log(Level.WARNING, warning)
     ports = tuple(sock.getsockname()[1] for sock in (*listeners.plain, *listeners.tls))
@@ -295,6 +370,7 @@ async def open_sentinel(
             except Exception as error:
                 failure = error
             finally:
+                sentinel.end()
                 if listeners.unix is not None:
                     log(Level.NOTICE, "Removing the unix socket file.")
                     network.remove_unix_socket(directives.unixsocket)
@@ -397,20 +473,41 @@ def _cpu_seconds() -> dict[str, float]:
 
 
 async def serve_daemon(
-    *, configuration: Configuration, extras: Extras, log: Log, on_listening: Callable[[], None]
+    *,
+    configuration: Configuration,
+    extras: Extras,
+    log: Log,
+    listeners: network.Listeners,
+    on_listening: Callable[[], None],
 ) -> None:
-    """Run a sentinel until a client sends SHUTDOWN.
+    """Run a sentinel on `listeners` until a client sends SHUTDOWN.
 
     Raises:
         StartupError: it cannot listen; each line goes to the log.
         SimulatedCrash: ``SENTINEL SIMULATE-FAILURE`` (within an exception group).
     """
-    async with open_sentinel(configuration, log=log) as sentinel, trio.open_nursery() as nursery:
+    async with open_sentinel(configuration, log=log, listeners=listeners) as sentinel, trio.open_nursery() as nursery:
         if sentinel.papers is not None:
             await nursery.start(_heed_hangup, sentinel, log)
+        nursery.start_soon(_keep_collections_short, sentinel, name="collections")
         on_listening()
         await sentinel.wait_shutdown()
         nursery.cancel_scope.cancel()
+
+
+async def _keep_collections_short(sentinel: Sentinel) -> None:
+    """Take what stays out of the garbage collector's sight whenever there is much more of it: looking through a
+    thousand masters takes 50 ms, and nobody is answered meanwhile."""
+    gc.freeze()
+    gc.enable()
+    known = 0
+    while True:
+        await trio.sleep(FREEZE_S)
+        now_known = sentinel.size
+        if now_known > known + known // 8 + FREEZE_LEAST:
+            known = now_known
+            gc.collect()
+            gc.freeze()
 
 
 async def _heed_hangup(sentinel: Sentinel, log: Log, *, task_status: trio.TaskStatus[None]) -> None:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import posixpath
 import sys
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import trio
 
     from trio_sentinel.adapters.logs import Log, LogOptions
+    from trio_sentinel.adapters.network import Listeners
     from trio_sentinel.adapters.system import Supervision
     from trio_sentinel.wire.conf import Configuration, Directives
     from trio_sentinel.wire.extras import Extras
@@ -44,7 +46,7 @@ Usage:
   {NAME} FILE [--DIRECTIVE VALUE ...] [-]   run a sentinel
   {NAME} check FILE [--DIRECTIVE VALUE ...] say what a configuration means, or what is wrong with it
   {NAME} demo                               watch three sentinels replace a killed master, on this machine
-  {NAME} simulate [--config FILE]           random faults on virtual time, or what your deployment would live through
+  {NAME} simulate [--config FILE]           random faults on virtual time, also for a deployment like yours
   {NAME} --version | --help
 
 FILE is the sentinel.conf of redis-sentinel or valkey-sentinel. It and its directory must be writable: what the
@@ -65,8 +67,8 @@ Examples:
   {NAME} /etc/sentinel.conf --port 26380 --loglevel verbose
   {NAME} ./sentinel.conf --sentinel monitor cache 10.0.0.5 6379 2
   {NAME} ./demo                             run a sentinel with the file named demo
-  redis-cli -p 26379 sentinel masters               ask a running sentinel
-  redis-cli -p 26379 psubscribe '*'                 hear everything that it decides
+  redis-cli -p 26379 sentinel masters              ask a running sentinel
+  redis-cli -p 26379 psubscribe '*'                hear everything that it decides
 """
 
 
@@ -275,10 +277,12 @@ class Job:
     extras: Extras
     log: Log
     supervision: Supervision
+    listeners: Listeners
 
 
 def run_sentinel(words: Sequence[str]) -> int:
     """Start a sentinel and run it to its end."""
+    gc.disable()  # imports make no garbage worth looking for; `serve_daemon` turns it on again
     from trio_sentinel.adapters.logs import Log, LogOptions
     from trio_sentinel.wire.conf import fatal_report
 
@@ -308,6 +312,8 @@ def _links_of(configuration: Configuration) -> int:
 
 def _start(configuration: Configuration, extras: Extras, path: str, log: Log) -> int:
     """Take the place of a daemon in the system, in the order of stock, and serve. Raises StartupError."""
+    from trio_sentinel.adapters.network import open_listeners
+
     directives = configuration.directives
     system.refuse_unwritable(path)
     supervision = system.supervision_of(directives.supervised, log)
@@ -328,7 +334,11 @@ def _start(configuration: Configuration, extras: Extras, path: str, log: Log) ->
     status = REFUSED
     try:
         _settle_in(directives, path, log)
-        status = _serve(Job(configuration=configuration, extras=extras, log=log, supervision=supervision))
+        # Clients that come while the rest is imported wait for it, and are not refused.
+        listeners = open_listeners(directives)
+        status = _serve(
+            Job(configuration=configuration, extras=extras, log=log, supervision=supervision, listeners=listeners)
+        )
     finally:
         if pid_file and status != CRASHED:  # a crash cleans nothing up
             if status == 0:
@@ -355,6 +365,7 @@ def _settle_in(directives: Directives, path: str, log: Log) -> None:
     system.refuse_two_user_lists(directives)
     system.refuse_deafness(directives)
     system.ignore_signals()
+    system.report_crashes(directives.logfile)
 
 
 def _serve(job: Job) -> int:
@@ -432,6 +443,7 @@ async def run_daemon(job: Job) -> None:
                 configuration=job.configuration,
                 extras=job.extras,
                 log=job.log,
+                listeners=job.listeners,
                 on_listening=job.supervision.ready,
             )
         job.supervision.stopping()

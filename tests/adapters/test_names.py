@@ -9,7 +9,8 @@ import pytest
 import trio
 
 from trio_sentinel.adapters import names
-from trio_sentinel.adapters.names import MAX_THREADS, Resolver, ask_system
+from trio_sentinel.adapters.lookup import ask_system
+from trio_sentinel.adapters.names import MAX_THREADS, Resolver
 
 
 class Answers:

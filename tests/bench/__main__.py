@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from . import catalogue
-from .rig import Side, sides, turns
+from .rig import Side, compile_all, sides, turns
 
 Results = dict[str, dict[str, list[dict[str, float]]]]
 
@@ -21,6 +21,7 @@ def main() -> int:
     """Measure, print, write. Never fails because something was slow."""
     options = _options()
     competitors = sides(options.side, options.without)
+    compile_all()
     results: Results = {}
     for measure in catalogue.MEASURES:
         if options.only and measure.name not in options.only:

@@ -88,7 +88,7 @@ def discovery(side: Side, masters: int) -> Sample:
         up = time.monotonic()
         found = wait_for(
             lambda: probe.ask("PING") and _replicas_known(probe.ask("INFO", "sentinel")) == masters,
-            "all replicas are known", 240.0, 0.01,
+            "all replicas are known", 240.0, 0.05,
         )
         cpu = cpu_s(child.pid)
         time.sleep(4.0)

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -23,6 +24,9 @@ from tests.real.harness_processes import LOOPBACK as LOOPBACK
 from tests.real.harness_processes import Child
 from tests.real.harness_servers import redis7_missing, valkey_binary
 
+CACHE = Path(tempfile.gettempdir()) / f"trio-sentinel-bench-{os.getuid()}"
+"""Compiled modules, so that our start is that of an installed program, also where the interpreter is told to write
+none."""
 ROOT = Path(__file__).resolve().parents[2]
 MASTER = "mymaster"
 
@@ -133,6 +137,18 @@ class Listener:
 # ---------------------------------------------------------------- processes
 
 
+def environment() -> dict[str, str]:
+    """What our own processes get besides the surroundings."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return {"PYTHONPATH": path, "PYTHONPYCACHEPREFIX": str(CACHE), "PYTHONDONTWRITEBYTECODE": ""}
+
+
+def compile_all() -> None:
+    """Fill `CACHE` as an installation does: the first start would compile a thousand files."""
+    words = "import trio_sentinel.app, trio_sentinel.cli, trio_sentinel.wire.extras"
+    subprocess.run([sys.executable, "-c", words], check=True, env={**os.environ, **environment()})
+
+
 @define
 class Stage:
     """The processes, ports and files of one sample."""
@@ -144,7 +160,7 @@ class Stage:
     def start(self, name: str, argv: Sequence[str]) -> Child:
         """Start a process that ends with the stage."""
         child = Child(name, argv, out_path=self.directory / f"{name}.out", cwd=self.directory)
-        child.environment = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+        child.environment = environment()
         self.children.append(child)
         child.spawn()
         return child

@@ -29,12 +29,14 @@ import trio
 app = types.ModuleType("trio_sentinel.app")
 app.serve_daemon = serve_daemon
 sys.modules["trio_sentinel.app"] = app
+from trio_sentinel.adapters import network
+network.open_listeners = lambda directives: None  # no port is taken
 from trio_sentinel.cli import main
 sys.argv[0] = "trio-sentinel"
 sys.exit(main())
 """
 SERVE = """
-async def serve_daemon(*, configuration, extras, log, on_listening):
+async def serve_daemon(*, configuration, extras, log, listeners, on_listening):
     on_listening()
     await trio.sleep_forever()
 """
@@ -294,8 +296,24 @@ def test_start_and_stop_say_what_stock_says(start: Start, conf: Path, number: si
     ]
 
 
-STUBBORN = """
+def test_a_crash_leaves_a_report_in_the_log(start: Start, conf: Path) -> None:
+    log = conf.parent / "log"
+    body = """
 async def serve_daemon(*, configuration, extras, log, on_listening):
+    import os, signal
+    os.kill(os.getpid(), signal.SIGABRT)
+    await trio.sleep_forever()
+"""
+    process = start(str(conf), "--logfile", str(log), body=body)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (-signal.SIGABRT, b"", b"")
+    report = log.read_text().partition("Running mode=sentinel")[2]
+    assert "Fatal Python error: Aborted" in report
+    assert "serve_daemon" in report
+
+
+STUBBORN = """
+async def serve_daemon(*, configuration, extras, log, listeners, on_listening):
     from trio_sentinel.model.values import Level
     try:
         await trio.sleep_forever()
@@ -334,7 +352,7 @@ def test_what_the_service_raises_becomes_a_status(
     start: Start, conf: Path, raised: str, status: int, said: str
 ) -> None:
     body = f"""
-async def serve_daemon(*, configuration, extras, log, on_listening):
+async def serve_daemon(*, configuration, extras, log, listeners, on_listening):
     from trio_sentinel.errors import SimulatedCrash, StartupError
     async with trio.open_nursery() as nursery:
         await trio.sleep(0)

@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz``: mutated inputs for every parser, or a live port, or coverage-guided with atheris.
+"""``python -m tests.fuzz``: mutated inputs for every parser, or for a live port. See `guided` for atheris.
 
 Without options: 100,000 inputs shared out over all targets. An input that breaks an oracle, or takes longer than
 `SLOW_S`, is written to the corpus, where the suite runs it from then on, and the exit status is 1.
@@ -49,10 +49,6 @@ def main() -> int:
         from .live import fuzz_port
 
         return fuzz_port(options.live, options.seed)
-    if options.atheris:
-        from .guided import fuzz_guided
-
-        return fuzz_guided(options.target[0] if options.target else "requests", options.inputs)
     names = options.target or list(TARGETS)
     shares = sum(TARGETS[name].share for name in names)
     findings = 0
@@ -123,7 +119,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--inputs", type=int, default=100_000, help="in all, shared out (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="equal seeds give equal inputs")
     parser.add_argument("--live", type=float, metavar="SECONDS", help="fuzz the port of a running sentinel instead")
-    parser.add_argument("--atheris", action="store_true", help="guided by coverage (pip install atheris), one target")
     return parser.parse_args()
 
 

@@ -27,6 +27,7 @@ PING_S: Final = 30.0
 GROWTH_KIB: Final = 64 * 1024
 _PAUSE: Final = b"pause"  # CLIENT PAUSE would silence everybody for as long as it says
 _ENDS: Final = (b"shutdown", b"simulate", _PAUSE)
+_RARE: Final = b"monitor"  # each makes a master that is watched from then on, and there is no end of names
 
 
 @define
@@ -151,7 +152,7 @@ class _Shower:
     def _pieces(self) -> Iterator[bytes]:
         data = self._mutator.next()
         lowered = data.lower()
-        if any(word in lowered for word in _ENDS):
+        if any(word in lowered for word in _ENDS) or (_RARE in lowered and self._die.random() < 0.995):
             return
         if self._die.random() < 0.3:
             cut = self._die.randrange(len(data) + 1)

@@ -43,7 +43,9 @@ _COMMANDS: Final = (
     "PING", "PING x", "AUTH secret", "AUTH default secret", "HELLO 3", "HELLO 2 AUTH default secret SETNAME me", "QUIT",
     "RESET", "SUBSCRIBE a b", "PSUBSCRIBE *", "UNSUBSCRIBE", "PUNSUBSCRIBE", "INFO", "INFO sentinel", "ROLE",
     "COMMAND COUNT", "COMMAND INFO ping", "COMMAND GETKEYS ping", "COMMAND LIST FILTERBY ACLCAT admin",
-    "ACL WHOAMI", "ACL GETUSER default", "ACL DRYRUN default PING", "ACL GENPASS 8", "ACL CAT @all", "ACL LOG RESET",
+    "ACL WHOAMI", "ACL GETUSER default", "ACL DRYRUN default PING", "ACL GENPASS 8",
+    "ACL SETUSER u on >p +ping (+info)",
+    "ACL DELUSER u", "AUTH u p", "ACL LIST", "ACL LOG 1", "ACL CAT @all", "ACL LOG RESET",
     "CLIENT LIST", "CLIENT LIST TYPE normal", "CLIENT KILL SKIPME yes ID 9", "CLIENT REPLY SKIP", "CLIENT REPLY OFF",
     "CLIENT REPLY ON", "CLIENT SETNAME me", "CLIENT SETINFO LIB-NAME x", "CLIENT PAUSE 0", "CLIENT UNPAUSE",
     "CLIENT NO-EVICT on", "CLIENT TRACKING ON", "CLIENT TRACKINGINFO", "CLIENT ID", "CLIENT INFO", "CLIENT UNBLOCK 1",
@@ -113,8 +115,14 @@ TARGETS: Final[dict[str, Target]] = {
     "globs": Target(globs, _PATTERNS, (b"*", b"?", b"[", b"]", b"^", b"-", b"\\", b"a-z", b"\n"), 12),
     "user_rules": Target(
         user_rules,
-        (b"default on nopass ~* &* +@all", b"default on >a #" + b"0" * 64 + b" allkeys allchannels allcommands"),
-        (b"+@all", b"-@all", b"nopass", b"resetpass", b">", b"<", b"#", b"!", b"(", b")", b" ", b"on", b"off"),
+        (
+            b"on nopass ~* &* +@all",
+            b"on >a #" + b"0" * 64 + b" allkeys allchannels allcommands -sentinel|set",
+            b"off resetchannels &+s* +sentinel|masters +ping|x (+info &c) (~k %R~r -@all +@read) db=1,2",
+        ),
+        (b"+@all", b"-@all", b"nopass", b"resetpass", b">", b"<", b"#", b"!", b"(", b")", b" ", b"on", b"off", b"+",
+         b"-", b"|", b"~", b"%RW~", b"&", b"reset", b"clearselectors", b"alldbs", b"db=", b"+@pubsub", b"-subscribe",
+         b"\"", b"'", b"\\", b"\0", b"\t"),
         8,
     ),
     "config": Target(

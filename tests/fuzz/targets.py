@@ -7,8 +7,9 @@ in one piece; and a second opinion (hiredis, the writer of what is read, a slow 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import hiredis
@@ -18,9 +19,11 @@ from tests.runtime.port_stage import Stage
 from trio_sentinel.errors import ConfigError, ProtocolError, StartupError
 from trio_sentinel.model.effects import SayHello
 from trio_sentinel.model.values import MAX_EPOCH, Address, Hello, RunId, ServerLink
-from trio_sentinel.runtime.session import PAUSE_READING_ABOVE, Session
+from trio_sentinel.runtime.session import PAUSE_READING_ABOVE, SHARE_S, Session
 from trio_sentinel.wire import acl_file, conf_lexer, glob, orders, readings, replies, requests, resp
 from trio_sentinel.wire.acl_selector import Selector
+from trio_sentinel.wire.acl_user import BadWord, Unmatched, User, merged
+from trio_sentinel.wire.commands import COMMANDS, find
 from trio_sentinel.wire.conf import Configuration, load_configuration, rewrite_configuration
 from trio_sentinel.wire.resp import Argv, RequestReader
 
@@ -277,18 +280,31 @@ def _slow_one(pattern: bytes, at: int, byte: int) -> tuple[bool, int]:
 # ---------------------------------------------------------------- a whole client
 
 
-def _session_output(chunks: Iterator[bytes], password: bytes | None) -> tuple[bytes, bool]:
+def _session_output(chunks: Iterator[bytes], password: bytes | None, *, hurried: bool = False) -> tuple[bytes, bool]:
+    """What a client gets for `chunks`, and whether it was closed before it left. In a `hurried` house the clock runs so
+    fast that after every second command it is the others' turn."""
     stage = Stage(password=password)
     stage.mind.monitor("mymaster")
+    waiting: list[Callable[[], None]] = []
+    stage.house.later = waiting.append
+    stage.house.after = lambda deed, delay_s: waiting.append(deed)
+    if hurried:
+        ticks = itertools.count(1)
+        stage.house.clock_s = lambda: next(ticks) * SHARE_S * 0.6
     client = stage.client()
-    for chunk in chunks:
+    for chunk in (*chunks, b""):
         if client.transport.closed:
             break
-        client.handler.received(chunk)
-    if not client.transport.closed:
-        client.handler.ended()
+        if chunk:
+            client.handler.received(chunk)
+        else:
+            client.handler.ended()
+        while waiting:
+            waiting.pop(0)()
+        if client.transport.paused:
+            break
     session: Session = client.session
-    assert session.output_bytes <= PAUSE_READING_ABOVE
+    assert client.transport.closed or session.output_bytes <= PAUSE_READING_ABOVE
     return client.transport.sent, client.transport.closed
 
 
@@ -296,13 +312,16 @@ def session(data: bytes) -> None:
     """A client: whatever it sends, and however that is cut, the same well-formed bytes come back."""
     for password in (None, b"secret"):
         whole, closed = _session_output(iter((data,)), password)
-        cut, cut_closed = _session_output(pieces(data), password)
-        assert closed == cut_closed, "cutting changes whether it is closed"
-        told, told_cut = _answers(whole), _answers(cut)
-        if _ATTACK.search(data):  # closed without a word, and without the answers of that chunk
-            assert told_cut[: len(told)] == told, "cutting changes the answers"
-        else:
-            assert told == told_cut, "cutting changes the answers"
+        told = _answers(whole)
+        for hurried in (False, True):
+            chunks = iter((data,)) if hurried else pieces(data)
+            cut, cut_closed = _session_output(chunks, password, hurried=hurried)
+            assert closed == cut_closed, "cutting changes whether it is closed"
+            told_cut = _answers(cut)
+            if _ATTACK.search(data):  # closed without a word, and without the answers of that chunk
+                assert told_cut[: len(told)] == told, "cutting changes the answers"
+            else:
+                assert told == told_cut, "cutting changes the answers"
 
 
 _ATTACK: Final = re.compile(rb"post|host:", re.IGNORECASE)
@@ -322,10 +341,22 @@ def _answers(data: bytes) -> list[str]:
 
 
 def user_rules(data: bytes) -> None:
-    """``user`` lines: understood, or refused; nothing else."""
+    """Rules of users: applied or refused with a reason; what is printed makes the same user again, in either file."""
     try:
-        words = [resp.told(word) for word in conf_lexer.split_line(data)]
-    except conf_lexer.Unbalanced:
+        words = merged(conf_lexer.split_line(data))
+    except (conf_lexer.Unbalanced, Unmatched):
         return
-    if words:
-        acl_file.problem_of_line(words, Selector())
+    fresh = Selector()
+    try:
+        user = User(name="u", root=fresh).changed(words, fresh)
+    except BadWord:
+        return
+    again = acl_file.read_file(acl_file.write_file({"u": user}), "file", fresh)["u"]
+    assert again == user, "the ACL file makes another user"
+    lines = (acl_file.line_words(user),)
+    assert acl_file.problem_of_line(lines[0], fresh) is None
+    assert acl_file.users_of(lines, fresh, password="")["u"] == user, "sentinel.conf makes another user"
+    for argv in ((b"PING",), (b"SENTINEL", b"MASTERS"), (b"PSUBSCRIBE", b"*"), (b"PUBLISH", b"c", b"m")):
+        command = find(COMMANDS, b"|".join(argv[:2]) if argv[0] == b"SENTINEL" else argv[0])
+        assert command is not None
+        assert not user.unrestricted or user.denial(command, argv) is None

@@ -31,7 +31,7 @@ from tests.bench.rig import (
 from tests.real.harness_processes import Child
 
 SENTINELS = 3
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 @frozen

@@ -64,5 +64,5 @@ def test_every_class_of_a_vocabulary_is_in_its_alias() -> None:
     for module, members in ((events, EVENTS), (inputs, INPUTS), (effects, EFFECTS)):
         marked = "durable" if module is events else "audible" if module is effects else None
         own = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == module.__name__]
-        words = [v for v in own if hasattr(v, "__attrs_attrs__") and (marked is None or hasattr(v, marked))]
+        words = [v for v in own if hasattr(v, "__struct_fields__") and (marked is None or hasattr(v, marked))]
         assert set(words) == set(members), module.__name__

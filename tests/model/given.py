@@ -68,6 +68,8 @@ class Server:
     pong: str | None = "PONG"
     info: InfoReading | None = None
     takes_hellos: bool = True
+    pauses: bool | None = True
+    """Whether it holds writers back when it is asked to; None for no answer."""
 
     def silent(self) -> None:
         """Connections stay, nothing is answered any more (SIGSTOP)."""
@@ -141,7 +143,7 @@ def replica_info(master: Address = MASTER, **changes: object) -> InfoReading:
 
 def master_info(**changes: object) -> InfoReading:
     """INFO of a healthy master."""
-    return attrs.evolve(InfoReading(role=Role.MASTER, failover_state="no-failover"), **changes)  # type: ignore[arg-type]
+    return attrs.evolve(InfoReading(role=Role.MASTER, written_offset=1000, failover_state="no-failover"), **changes)  # type: ignore[arg-type]
 
 
 @define(eq=False, kw_only=True)
@@ -385,6 +387,10 @@ class Given:
             case fx.PollInfo(link) | fx.Promote(link) | fx.Repoint(link):
                 info = self.servers[link.address].info
                 return [] if info is None else [i.InfoHeard(link, info, b"")]
+            case fx.PauseWriters(link):
+                script = self.servers[link.address]
+                answer = [] if script.pauses is None else [i.PauseAnswered(link, script.pauses)]
+                return [*answer, *([] if script.info is None else [i.InfoHeard(link, script.info, b"")])]
             case fx.SayHello(link, hello):
                 return [i.HelloAccepted(link, hello.master, True)] if self._partner(link).takes_hellos else []
             case fx.AskPeer():

@@ -30,10 +30,11 @@ from tests.model.given import (
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.invariants import Marks, check_state
-from trio_sentinel.model.values import MAX_EPOCH, Address, InfoReading, Role, RunId
+from trio_sentinel.model.values import MAX_EPOCH, Address, Channel, PeerLink, Role, RunId
 
 EPOCHS = st.one_of(st.integers(0, 6), st.sampled_from([MAX_EPOCH - 1, MAX_EPOCH]))
 IDS = st.sampled_from([P1, P2, P3, STRANGER, ME])
+RUN_IDS = st.one_of(st.none(), st.sampled_from(["1" * 40, "2" * 40]))
 SERVERS = st.sampled_from([MASTER, R1, R2])
 PLACES = st.sampled_from([HERE, Address("10.0.1.2", 26379), Address("10.0.1.9", 26379), Address("no number", 26379)])
 
@@ -68,11 +69,25 @@ class Adversary(RuleBasedStateMachine):
     def opinion(self, run_id: RunId, down: bool, leader: RunId | None, epoch: int, about: Address) -> None:
         self.kit.opinion(run_id, down=down, leader=leader, epoch=epoch, about=about)
 
-    @rule(address=SERVERS, role=st.sampled_from(Role), master=SERVERS, up=st.booleans())
-    def info(self, address: Address, role: Role, master: Address, up: bool) -> None:
-        reading: InfoReading = master_info() if role is Role.MASTER else replica_info(master, master_link_up=up)
+    @rule(address=SERVERS, role=st.sampled_from(Role), master=SERVERS, up=st.booleans(), run_id=RUN_IDS)
+    def info(self, address: Address, role: Role, master: Address, up: bool, run_id: str | None) -> None:
+        reading = master_info(run_id=run_id)
+        if role is Role.REPLICA:
+            reading = replica_info(master, master_link_up=up, run_id=run_id)
         if address in self.kit.servers:
-            self.kit.info(address, reading)
+            self.note(self.kit.info(address, reading).effects)
+
+    @rule(address=SERVERS, back=st.booleans())
+    def server_goes_or_comes(self, address: Address, back: bool) -> None:
+        if address in self.kit.servers:
+            self.note((self.kit.find(address) if back else self.kit.lose(address)).effects)
+
+    @rule(run_id=IDS, local_host=st.sampled_from([HERE.host, "10.0.1.2", "10.0.1.9"]))
+    def peer_connects(self, run_id: RunId, local_host: str) -> None:
+        """Our own address may be another one than before."""
+        if run_id in self.kit.master.peers:
+            self.kit.hear(i.LinkLost(PeerLink(run_id), Channel.COMMAND, "reset"))
+            self.kit.hear(i.LinkOpened(PeerLink(run_id), Channel.COMMAND, local_host))
 
     @rule()
     def everybody_agrees(self) -> None:
@@ -107,6 +122,24 @@ class Adversary(RuleBasedStateMachine):
     def operator_orders(self, coordinated: bool) -> None:
         self.note(self.kit.failover(coordinated=coordinated).effects)
 
+    @rule(
+        words=st.sampled_from(
+            [("quorum", "1"), ("quorum", "4"), ("parallel-syncs", "2"), ("failover-timeout", "1"), ("auth-pass", "x")]
+        )
+    )
+    def operator_sets(self, words: tuple[str, str]) -> None:
+        self.note(self.kit.set(words).effects)
+
+    @rule()
+    def operator_starts_anew(self) -> None:
+        """REMOVE and MONITOR: the vote epoch stays (core.md Q25), the configuration starts from nothing."""
+        address, quorum = self.kit.master.current_address, self.kit.master.settings.quorum
+        self.note(self.kit.ask(lambda n: i.RemoveAsked(n, NAME)).effects)
+        self.marks.forget(NAME)
+        self.note(self.kit.ask(lambda n: i.MonitorAsked(n, NAME, address, quorum)).effects)
+        while self.kit.asked_to_save:  # a crash in between would leave nothing to watch
+            self.note(self.kit.save_answered().effects)
+
     @rule()
     def operator_resets(self) -> None:
         self.note(self.kit.ask(lambda n: i.ResetAsked(n, (NAME,))).effects)
@@ -116,7 +149,10 @@ class Adversary(RuleBasedStateMachine):
     def note(self, effects: list[fx.Effect]) -> None:
         """Every reply that leaves the house: one vote for each epoch, on disk before it is heard (properties 3, 4)."""
         for effect in effects:
-            if isinstance(effect, fx.AnswerOpinion) and effect.leader is not None:
+            if isinstance(effect, fx.Repoint):
+                to = Address(effect.host, effect.port)
+                assert to != effect.link.address, "somebody is told to follow itself"
+            elif isinstance(effect, fx.AnswerOpinion) and effect.leader is not None:
                 given_before = self.heard_votes.setdefault(effect.leader_epoch, effect.leader)
                 assert given_before == effect.leader, f"two votes in epoch {effect.leader_epoch}"
                 assert self.saved_leader_epoch() >= effect.leader_epoch, "a vote was heard before it was on disk"

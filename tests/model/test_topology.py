@@ -401,20 +401,22 @@ def test_silence_at_the_old_address_is_not_held_against_the_new_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("announced", "evicted"),
+    ("announced", "place", "evicted"),
     [
-        (GlobalSettings(), True),
-        (GlobalSettings(announce_ip="10.0.1.1"), True),
-        (GlobalSettings(announce_ip="10.0.9.9"), False),
-        (GlobalSettings(announce_port=7000), False),
+        (GlobalSettings(), HERE, True),
+        (GlobalSettings(announce_ip="10.0.9.8"), Address("10.0.9.8", HERE.port), True),
+        (GlobalSettings(announce_port=7000), Address(HERE.host, 7000), True),
+        (GlobalSettings(announce_ip="10.0.9.9", announce_port=7000), HERE, True),
+        (GlobalSettings(), Address(HERE.host, 7000), False),
+        (GlobalSettings(announce_ip="10.0.9.8"), Address("10.0.9.8", 7000), False),
     ],
 )
-def test_peer_whose_address_was_given_to_me_is_gone(announced: GlobalSettings, evicted: bool) -> None:
+def test_peer_whose_address_was_given_to_me_is_gone(announced: GlobalSettings, place: Address, evicted: bool) -> None:
     """Properties 7 and 12. Asking it is asking myself: stock then agrees with itself that the master is down, and
-    votes for itself twice."""
+    votes for itself twice. My place is what I announce, and where I really am."""
     kit = given(peers=2, quorum=2, globals_=announced)
     assert kit.disk is not None
-    mine = attrs.evolve(kit.disk.masters[0], peers=((P1, HERE), (P2, peer_address(P2))))
+    mine = attrs.evolve(kit.disk.masters[0], peers=((P1, place), (P2, peer_address(P2))))
     heard = kit.restart(disk=attrs.evolve(kit.disk, masters=(mine,)))
     assert heard.has(e.PeerEvicted) == evicted
     assert (P1 in kit.master.peers) != evicted

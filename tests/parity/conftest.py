@@ -29,3 +29,18 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Kind, Riv
     """Ports that ask for a password."""
     with open_rivals(tmp_path_factory.mktemp("guarded"), f"requirepass {PASSWORD}") as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Kind, Rival]]:
+    """Ports that use the names of Redis and tell where they are, which Redis 7.0 cannot do."""
+    lines = [
+        "extended-redis-compatibility yes",
+        'availability-zone "zone 1"',
+        'rename-command PING ""',
+        "rename-command info Tell",
+        "rename-command sentinel watch",
+    ]
+    kinds = (Kind.OURS, Kind.VALKEY)
+    with open_rivals(tmp_path_factory.mktemp("named"), *lines, kinds=kinds) as started:
+        yield started

@@ -13,6 +13,7 @@ from .wires import Items, Tree, Value
 NUMBER = "<n>"
 TEXT = "<text>"
 _ID = re.compile(r"^[0-9a-f]{40}$")
+_MASTER_LINE = re.compile(r"master[0-9]+")
 _VARYING_FIELDS = {
     "last-ping-sent",
     "last-ok-ping-reply",
@@ -91,12 +92,16 @@ def _instance(reply: Tree) -> Tree:
 def _information(reply: Tree) -> Tree:
     """INFO: the names of all lines, and the values that a sentinel gives a meaning."""
     assert isinstance(reply, Value)
-    lines = []
+    lines, masters = [], []
     for line in reply.text.split("\r\n"):
-        name, colon, _ = line.partition(":")
+        name, colon, told = line.partition(":")
+        if _MASTER_LINE.fullmatch(name):  # numbered in the order of a hash
+            masters.append(told)
+            continue
         keep = name.startswith(("sentinel_", "master")) or name in _INFO_VALUES
         lines.append(line if not colon or keep else name)
-    return Value(reply.kind, "\n".join(line for line in lines if not line.startswith("trio_sentinel_version")))
+    kept = [line for line in lines if not line.startswith("trio_sentinel_version")]
+    return Value(reply.kind, "\n".join([*kept, *sorted(masters)]))
 
 
 _INFO_VALUES = {
@@ -108,7 +113,14 @@ _INFO_VALUES = {
     "arch_bits",
     "maxclients",
 }
-_INFO_VALUES |= {"pubsub_channels", "pubsub_patterns", "paused_reason", "paused_actions", "tracking_clients"}
+_INFO_VALUES |= {
+    "availability_zone",
+    "pubsub_channels",
+    "pubsub_patterns",
+    "paused_reason",
+    "paused_actions",
+    "tracking_clients",
+}
 
 
 def client_line(line: str) -> str:
@@ -221,9 +233,13 @@ _MASKS: dict[str, Callable[[Tree], Tree]] = {
 }
 
 
+_RENAMED = {"tell": "info", "watch": "sentinel"}  # on the ports of `conftest.named`
+
+
 def name_of(words: Sequence[bytes]) -> str:
     """The full name of the command that `words` ask for."""
     first = words[0].decode("latin-1").lower() if words else ""
+    first = _RENAMED.get(first, first)
     if first in ("acl", "client", "command", "sentinel") and len(words) > 1:
         return f"{first}|{words[1].decode('latin-1').lower()}"
     return first

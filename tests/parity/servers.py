@@ -26,7 +26,7 @@ class Rival(NamedTuple):
     kind: Kind
     port: int
     directory: Path
-    pid: int
+    process: subprocess.Popen[bytes]
 
 
 def _start(kind: Kind, directory: Path, port: int, lines: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -72,7 +72,7 @@ def open_rivals(directory: Path, *lines: str, kinds: Sequence[Kind] = tuple(Kind
             port, place = claims.claim(), directory / kind.value
             place.mkdir()
             processes[kind] = _start(kind, place, port, lines)
-            rivals[kind] = Rival(kind, port, place, processes[kind].pid)
+            rivals[kind] = Rival(kind, port, place, processes[kind])
         for kind, process in processes.items():
             _wait(process, rivals[kind].port, rivals[kind].directory)
         yield rivals

@@ -239,6 +239,9 @@ CLIENT = _stories(
     a client list id x
     a client list id -1
     a client list id 1 2 x
+    a client list id type normal name nobody
+    a client list not-id type
+    a client list id user default
     a client list user nobody
     a client list maxage 0
     a client list maxage x
@@ -1063,6 +1066,50 @@ GUARDED = _stories(
     a auth sekret
     a acl list
     a acl getuser default
+    """
+)
+
+NAMED = _stories(
+    """
+    3.3 hello with the names of redis:
+    a hello
+    a hello 3
+    a hello 2 setname x
+    5.1 info with the names of redis:
+    a tell server
+    a TELL
+    1.1 renamed commands:
+    a ping
+    a info
+    a sentinel masters
+    a watch masters
+    a watch foo
+    a watch master
+    a WATCH get-master-addr-by-name m1
+    a command count
+    a command list
+    a command info ping info tell sentinel watch watch|masters sentinel|masters
+    a command docs ping tell watch|masters
+    a command getkeys tell
+    a command getkeys ping
+    a command list filterby pattern *m*
+    a acl cat dangerous
+    a acl setuser bob on nopass +ping +info +sentinel|masters
+    a acl setuser bob +tell
+    a acl setuser bob +watch|masters
+    a acl list
+    a acl dryrun bob tell
+    a acl dryrun bob info
+    a acl dryrun bob watch masters
+    a acl dryrun bob watch myid
+    b auth bob x
+    b tell sentinel
+    b watch myid
+    b watch masters
+    a subscribe x
+    a tell
+    a watch masters
+    a acl deluser bob
     """
 )
 

@@ -11,7 +11,7 @@ from tests.real.harness_sentinels import Kind
 from .differences import FROM_REDIS7, FROM_VALKEY9, NOT_FOR_REDIS7, Rule, unexplained
 from .servers import Rival
 from .stories import Heard, tell
-from .tables import GUARDED, STORIES
+from .tables import GUARDED, NAMED, STORIES
 
 TELLINGS: dict[tuple[int, str], list[Heard]] = {}
 
@@ -31,7 +31,7 @@ def _compare(rivals: Mapping[Kind, Rival], stock: Kind, name: str, rules: list[R
         pytest.skip("left out: this story with Redis 7.0, because it is not installed")
     if stock is Kind.REDIS7 and name in NOT_FOR_REDIS7:
         return used
-    lines = {**STORIES, **GUARDED}[name]
+    lines = {**STORIES, **GUARDED, **NAMED}[name]
     found = unexplained(_told(rivals[stock], name, lines), _told(rivals[Kind.OURS], name, lines), rules, used)
     assert found is None, found
     return used
@@ -45,6 +45,11 @@ def test_valkey_answers_alike(rivals: dict[Kind, Rival], name: str) -> None:
 @pytest.mark.parametrize("name", GUARDED)
 def test_valkey_with_a_password_answers_alike(guarded: dict[Kind, Rival], name: str) -> None:
     _compare(guarded, Kind.VALKEY, name, FROM_VALKEY9)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_valkey_with_other_names_answers_alike(named: dict[Kind, Rival], name: str) -> None:
+    _compare(named, Kind.VALKEY, name, FROM_VALKEY9)
 
 
 @pytest.mark.parametrize("name", STORIES)

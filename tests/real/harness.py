@@ -64,6 +64,13 @@ class Lab:
         self, flavour: Flavour = Flavour.VALKEY9, *, replica_of: DataServer | None = None, priority: int = 100
     ) -> DataServer:
         """Start one data server and wait until it answers, and until its replication link is up."""
+        server = self._new_server(flavour, replica_of, priority)
+        self.start(server)
+        if replica_of is not None:
+            self._wait_follows(server, replica_of)
+        return server
+
+    def _new_server(self, flavour: Flavour, replica_of: DataServer | None, priority: int) -> DataServer:
         name = f"server{len(self.servers) + 1}"
         directory = self.directory / name
         directory.mkdir()
@@ -71,15 +78,26 @@ class Lab:
             name, flavour, port=self.ports.claim(), directory=directory, replica_of=replica_of, priority=priority
         )
         self.servers.append(server)
-        self.start(server)
-        if replica_of is not None:
-            self.wait_until(lambda: server.follows(replica_of), f"{name} replicates {replica_of.name}")
         return server
+
+    def _wait_follows(self, server: DataServer, master: DataServer) -> None:
+        self.wait_until(lambda: server.follows(master), f"{server.name} replicates {master.name}")
 
     def trio_of_servers(self, flavour: Flavour = Flavour.VALKEY9) -> tuple[DataServer, DataServer, DataServer]:
         """One master and two replicas of it."""
         master = self.server(flavour)
-        return master, self.server(flavour, replica_of=master), self.server(flavour, replica_of=master)
+        one, other = self.replicas_of(master, 100, 100, flavour=flavour)
+        return master, one, other
+
+    def replicas_of(
+        self, master: DataServer, *priorities: int, flavour: Flavour = Flavour.VALKEY9
+    ) -> list[DataServer]:
+        """Start a replica of each priority, side by side: the first second of a replication link is waiting."""
+        replicas = [self._new_server(flavour, master, priority) for priority in priorities]
+        self.start(*replicas)
+        for replica in replicas:
+            self._wait_follows(replica, master)
+        return replicas
 
     def sentinel(
         self, kind: Kind, *watches: Watch, lines: Sequence[str] = (), start: bool = True, password: str | None = None
@@ -98,15 +116,20 @@ class Lab:
 
     def quorum(self, kinds: Sequence[Kind], *watches: Watch, replicas: int = 2) -> list[Sentinel]:
         """Start a sentinel of each kind and wait until all know each other and `replicas` replicas of every master."""
-        started = [self.sentinel(kind, *watches) for kind in kinds]
+        started = [self.sentinel(kind, *watches, start=False) for kind in kinds]
+        self.start(*started)
         for watch in watches:
             self.wait_acquainted(started, replicas=replicas, name=watch.name)
         return started
 
-    def start(self, process: DataServer | Sentinel) -> None:
-        """Start it, for the first time or again, and wait until it answers."""
-        process.spawn()
+    def start(self, *processes: DataServer | Sentinel) -> None:
+        """Start them side by side, for the first time or again, and wait until they answer."""
+        for process in processes:
+            process.spawn()
+        for process in processes:
+            self._wait_answers(process)
 
+    def _wait_answers(self, process: DataServer | Sentinel) -> None:
         def answers() -> bool:
             assert process.alive, f"{process.name} ended with {process.exit_code}:\n{process.output()}"
             return answers_ping(process.client)()

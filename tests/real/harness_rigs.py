@@ -71,8 +71,8 @@ class Line(ABC):
 class Rig(ABC):
     """The servers A (a master), B and C (its replicas)."""
 
-    two_pauses = True
-    """Whether CLIENT PAUSE and FAILOVER pause each for itself; Redis 6.2 has one pause for both."""
+    old = False
+    """Whether it is Redis 6.2, where CLIENT PAUSE and FAILOVER share one pause, and a stale replica says PONG."""
 
     @abstractmethod
     def line(self, name: str) -> Line:
@@ -231,7 +231,7 @@ class RealRig(Rig):
     """Servers of one flavour."""
 
     def __init__(self, flavour: Flavour, directory: Path) -> None:
-        self.two_pauses = flavour is not Flavour.REDIS62
+        self.old = flavour is Flavour.REDIS62
         self._ports = PortClaims()
         self._lines: list[RealLine] = []
         self._busy: list[Line] = []

@@ -30,9 +30,16 @@ from .harness_stories import switch_text
 pytestmark = pytest.mark.real
 
 PASSWORD = "open sesame"
+# Who only asks and listens needs no more than this.
+RULES = (
+    "on >knock ~* resetchannels &+switch-master -@all +ping +hello +auth +client|setinfo +client|setname +subscribe "
+    "+unsubscribe +sentinel|masters +sentinel|replicas +sentinel|slaves +sentinel|get-master-addr-by-name"
+)
+PLAIN = {"password": PASSWORD}
+NAMED = {"username": "guest", "password": "knock"}
 # valkey-py 6 cannot read SENTINEL MASTERS in RESP3, whoever answers; it subscribes with either.
-ASKERS = ((redis, 2), (redis, 3), (valkey, 2))
-SUBSCRIBERS = (*ASKERS, (valkey, 3))
+ASKERS = ((redis, 2, PLAIN), (redis, 3, NAMED), (valkey, 2, NAMED))
+SUBSCRIBERS = (*ASKERS, (valkey, 3, PLAIN))
 CLI = shutil.which("redis-cli")
 
 
@@ -45,7 +52,8 @@ def servers(lab: Lab) -> tuple[DataServer, DataServer, DataServer]:
 def sentinels(lab: Lab, servers: Sequence[DataServer]) -> list[Sentinel]:
     """Three sentinels that want a password from everybody, each other included."""
     watch = Watch(servers[0].port)
-    started = [lab.sentinel(Kind.OURS, watch, lines=[f'requirepass "{PASSWORD}"'], password=PASSWORD) for _ in range(3)]
+    lines = [f'requirepass "{PASSWORD}"', f"user guest {RULES}", f'user default on ">{PASSWORD}" ~* &* +@all']
+    started = [lab.sentinel(Kind.OURS, watch, lines=lines, password=PASSWORD) for _ in range(3)]
     lab.wait_acquainted(started, replicas=2)
     return started
 
@@ -57,9 +65,9 @@ def doors(sentinels: Sequence[Sentinel]) -> list[tuple[str, int]]:
 class Ear:
     """A subscriber by one of the two synchronous libraries, which are alike."""
 
-    def __init__(self, library: ModuleType, protocol: int, sentinel: Sentinel) -> None:
+    def __init__(self, library: ModuleType, protocol: int, login: dict[str, str], sentinel: Sentinel) -> None:
         make: Any = library.Redis if library is redis else library.Valkey
-        self._client = make(port=sentinel.port, password=PASSWORD, protocol=protocol, decode_responses=True)
+        self._client = make(port=sentinel.port, protocol=protocol, decode_responses=True, **login)
         self._pubsub = self._client.pubsub()
         self._pubsub.subscribe("+switch-master")
         assert self._pubsub.get_message(timeout=5.0)["type"] == "subscribe"
@@ -114,11 +122,11 @@ def test_every_library_follows_one_failover(
     askers: list[Any] = [
         library.sentinel.Sentinel(
             doors(sentinels), min_other_sentinels=2, socket_timeout=5.0,
-            sentinel_kwargs={"password": PASSWORD, "protocol": protocol},
+            sentinel_kwargs={"protocol": protocol, **login},
         )
-        for library, protocol in ASKERS
+        for library, protocol, login in ASKERS
     ]  # fmt: skip
-    ears = [Ear(library, protocol, sentinels[-1]) for library, protocol in SUBSCRIBERS]
+    ears = [Ear(library, protocol, login, sentinels[-1]) for library, protocol, login in SUBSCRIBERS]
     for asker in askers:
         assert asker.discover_master(MASTER) == old.address
         assert set(asker.discover_slaves(MASTER)) == others
@@ -127,6 +135,8 @@ def test_every_library_follows_one_failover(
         lab.wait_until(lambda cli=cli: "subscribe" in cli.output(), "redis-cli listens")  # type: ignore[misc]
     assert asyncio.run(told_to_asyncio(sentinels)) == {old.address}
 
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        askers[1].sentinels[0].execute_command("SENTINEL", "REMOVE", MASTER)
     lab.forget_events()
     old.kill()
     new, _ = lab.wait_agreement(sentinels, servers)
@@ -148,16 +158,16 @@ def test_every_library_follows_one_failover(
 async def told_to_asyncio(sentinels: Sequence[Sentinel]) -> set[tuple[str, int]]:
     """Where the asyncio libraries find the master."""
     found = set()
-    for library, protocol in ASKERS:
+    for library, protocol, login in ASKERS:
         asker: Any = library.asyncio.sentinel.Sentinel(
             doors(sentinels), min_other_sentinels=2, socket_timeout=5.0,
-            sentinel_kwargs={"password": PASSWORD, "protocol": protocol},
+            sentinel_kwargs={"protocol": protocol, **login},
         )  # fmt: skip
         found.add(await asker.discover_master(MASTER))
         for each in asker.sentinels:
             await each.aclose()
     locations = [TCPLocation(*door) for door in doors(sentinels)]
-    async with coredis.Sentinel(locations, min_other_sentinels=2, sentinel_kwargs={"password": PASSWORD}) as client:
+    async with coredis.Sentinel(locations, min_other_sentinels=2, sentinel_kwargs=dict(NAMED)) as client:
         found.add(await client.discover_primary(MASTER))
     return found
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from trio_sentinel.model.values import Role
+from trio_sentinel.model.values import Address, Role
 
 from .harness_rigs import FakeRig, Rig, real_rig, shape
 from .harness_servers import Flavour
@@ -54,9 +54,11 @@ def small_talk(rig: Rig) -> Story:
     told += [shape(line.ask("PUBLISH", HELLO, "1.2.3.4,26379,x")), shape(other.hear())]
     told.append(shape(line.ask("PUBLISH", "nobody listens", "x")))
     told += [rig.tell(rig.info(name)) for name in ("A", "B")]
-    told += [shape(line.ask("ROLE"))[0], len(shape(line.ask("ROLE"))[2]), shape(line.ask("ROLE"))[2][0][0] != ""]
-    role = shape(rig.line("B").ask("ROLE"))
-    told += [role[0], role[3], (role[1], str(role[2])) == rig.target("A")]
+    rig.wait(lambda: len(shape(line.ask("ROLE"))[2]) == 2)
+    role, _, replicas = shape(line.ask("ROLE"))
+    told += [role, sorted(rig.called(Address(host, int(port))) for host, port, _ in replicas)]
+    role, host, port, state, _ = shape(rig.line("B").ask("ROLE"))
+    told += [role, state, (host, str(port)) == rig.target("A")]
     replica = rig.line("B")
     told.append(shape(replica.ask("FAILOVER", "TO", *rig.target("C"), "TIMEOUT", "100")))
     told.append(shape(line.ask("FAILOVER", "TO", "10.9.9.9", "1", "TIMEOUT", "100")))
@@ -148,15 +150,15 @@ def handover(rig: Rig) -> Story:
     ):
         line.say(*words)
     told: Story = [shape(line.hear()) for _ in range(4)]
-    told += [rig.info("A").failover_state != "no-failover", rig.info("A").role]
+    told.append(rig.info("A").failover_state != "no-failover")  # its role depends on what B had acknowledged
     told += [shape(line.ask("SLAVEOF", *rig.target("C"))), shape(line.ask("FAILOVER"))]
     told += [shape(line.ask("FAILOVER", "ABORT")), rig.info("A").failover_state, rig.info("A").role]
     rig.cont("B")
-    if rig.two_pauses:
+    if not rig.old:
         line.say("PUBLISH", HELLO, "x")
         told.append(line.silent())  # the client's own pause outlives the handover
     told.append(shape(rig.line("A").ask("CLIENT", "UNPAUSE")))
-    if rig.two_pauses:
+    if not rig.old:
         told.append(shape(line.hear()))
     rig.wait(lambda: rig.info("B").master_link_up)
     line = rig.line("A")
@@ -241,7 +243,7 @@ def stale(rig: Rig) -> Story:
     told = [
         shape(line.ask(*words))
         for words in (
-            ("PING",),
+            *(() if rig.old else (("PING",),)),
             ("PUBLISH", HELLO, "x"),
             ("CLIENT", "SETNAME", "x"),
             ("MULTI",),
@@ -275,10 +277,10 @@ def _cases() -> Iterator[Any]:
                 yield pytest.param(scenario, flavour, marks=marks, id=f"{scenario.__name__}-{flavour.value}")
 
 
-@pytest.mark.parametrize(("scenario", "flavour"), _cases())
+@pytest.mark.parametrize(("scenario", "flavour"), list(_cases()))
 def test_the_fake_reads_like_a_real_server(scenario: Callable[[Rig], Story], flavour: Flavour, tmp_path: Path) -> None:
     with real_rig(flavour, tmp_path) as rig:
         real = scenario(rig)
     fake = FakeRig()
-    fake.two_pauses = flavour is not Flavour.REDIS62
+    fake.old = flavour is Flavour.REDIS62
     assert scenario(fake) == real

@@ -13,6 +13,7 @@ import pytest
 import redis
 import trio
 import trustme
+from msgspec import structs
 
 from trio_sentinel.adapters.tls import make_contexts
 from trio_sentinel.model import effects as fx
@@ -191,7 +192,8 @@ async def test_a_server_is_probed_promoted_and_repointed(tmp_path: Path, ports: 
         assert f"replicaof 127.0.0.1 {other_port}" not in (tmp_path / "one" / "server.conf").read_text()
 
 
-async def test_a_master_hands_over(tmp_path: Path, ports: PortClaims) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_a_master_hands_over(tmp_path: Path, ports: PortClaims, at_once: bool) -> None:
     port, other_port = ports.claim(), ports.claim()
     with (
         running(valkey_binary(), tmp_path / "one", f"port {port}", "repl-diskless-sync-delay 0"),
@@ -209,7 +211,11 @@ async def test_a_master_hands_over(tmp_path: Path, ports: PortClaims) -> None:
             info = await desk.wait(inputs.InfoHeard)
             assert info.reading is not None
             assert info.reading.replicas == (Address("127.0.0.1", other_port),)
-            desk.do(fx.HandOver(link, "127.0.0.1", other_port, 5000))
+            desk.do(fx.PauseWriters(link, 5000))
+            assert (await desk.wait(inputs.PauseAnswered)).ok
+            reading = (await desk.wait(inputs.InfoHeard)).reading
+            assert reading is not None and reading.written_offset is not None
+            desk.do(fx.HandOver(link, "127.0.0.1", other_port, 5000, at_once=at_once))
             with trio.fail_after(10):
                 while True:
                     desk.do(fx.PollInfo(link))
@@ -260,7 +266,7 @@ async def test_a_stock_sentinel_answers_as_a_peer(tmp_path: Path, ports: PortCla
             opinion = await desk.wait(inputs.OpinionHeard)
             assert (opinion.down, opinion.leader, opinion.leader_epoch, opinion.asked_epoch) == (False, None, 0, 5)
             assert (await desk.wait(inputs.HelloAccepted)).ok
-            desk.do(attrs.evolve(question, candidate=MY_ID))
+            desk.do(structs.replace(question, candidate=MY_ID))
             opinion = await desk.wait(inputs.OpinionHeard)
             assert (opinion.leader, opinion.leader_epoch) == (MY_ID, 5)
 

@@ -16,7 +16,7 @@ OURS = [Kind.OURS, Kind.OURS, Kind.OURS]
 
 def test_priority_decides_and_zero_forbids(lab: Lab) -> None:
     master = lab.server()
-    never, first, second = (lab.server(replica_of=master, priority=priority) for priority in (0, 20, 70))
+    never, first, second = lab.replicas_of(master, 0, 20, 70)
     sentinels = lab.quorum(OURS, Watch(master.port), replicas=3)
     lab.forget_events()
     servers = [master, never, first, second]

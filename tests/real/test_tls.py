@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 import redis
+import redis.sentinel
 import trustme
+import valkey
+import valkey.sentinel
 
 from .harness import LOOPBACK, MASTER, Lab
 from .harness_processes import Child
@@ -60,6 +63,19 @@ class Certificates:
             **shown,  # type: ignore[arg-type]
         )
 
+    def told_to_libraries(self, ports: Sequence[int]) -> list[tuple[str, int]]:
+        """Where redis-py and valkey-py find the master; each shows its certificate and looks at the sentinel's."""
+        shown = {
+            "ssl": True, "ssl_ca_certs": self.authority, "ssl_certfile": self.certificate, "ssl_keyfile": self.key,
+        }  # fmt: skip
+        found: list[tuple[str, int]] = []
+        for library in (redis, valkey):
+            asker: Any = library.sentinel.Sentinel([(LOOPBACK, port) for port in ports], sentinel_kwargs=shown)
+            found.append(asker.discover_master(MASTER))
+            for each in asker.sentinels:
+                each.close()
+        return found
+
 
 def _run(lab: Lab, name: str, command: Sequence[str], lines: Sequence[str], directory: Path) -> Child:
     home = directory / name
@@ -106,6 +122,7 @@ def test_a_failover_over_tls_with_client_certificates(lab: Lab, tmp_path: Path) 
         with pytest.raises((redis.ConnectionError, OSError)):
             papers.client(ports[3], with_certificate=False).ping()
 
+        assert set(papers.told_to_libraries(ports[3:])) == {(LOOPBACK, ports[0])}
         children[0].kill()
 
         def switched() -> int | None:
@@ -115,6 +132,7 @@ def test_a_failover_over_tls_with_client_certificates(lab: Lab, tmp_path: Path) 
         new_port = lab.wait_until(switched, "all agree on a new master")
         assert new_port is not None
         assert papers.client(new_port).info("replication")["role"] == "master"
+        assert set(papers.told_to_libraries(ports[3:])) == {(LOOPBACK, new_port)}
     finally:
         for child in children:
             child.clean_up()

@@ -201,6 +201,9 @@ class PlainDirectives:
         ("normal", 0, 0, 0),
         ("pubsub", 32 << 20, 8 << 20, 60),
     )
+    availability_zone: str = ""
+    extended_redis_compatibility: bool = False
+    tls_auth_clients_user: str = "off"
     acllog_max_len: int = 128
     protected_mode: bool = False
 

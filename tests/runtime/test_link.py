@@ -530,7 +530,5 @@ async def test_closing_the_switchboard_closes_everything() -> None:
 
 def test_every_effect_about_links_has_its_deed() -> None:
     board = Switchboard(None, ScriptedMind())  # type: ignore[arg-type]
-    about_links = {
-        effect for effect in fx.Effect.__args__ if {field.name for field in attrs.fields(effect)} & {"link", "peer"}
-    }
+    about_links = {effect for effect in fx.Effect.__args__ if {*effect.__struct_fields__} & {"link", "peer"}}
     assert set(board.deeds) == about_links

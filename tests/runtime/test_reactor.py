@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from trio_sentinel.ports import Transport
-from trio_sentinel.runtime.poller import EpollPoller, Poller, SelectorPoller
+from trio_sentinel.runtime.poller import EpollPoller, Poller, SelectorPoller, make_poller
 from trio_sentinel.runtime.reactor import TURN_S, Reactor, open_reactor
 from trio_sentinel.runtime.transport import HIGH_WATER
 
@@ -99,6 +99,13 @@ def poller(request: pytest.FixtureRequest) -> Poller:
         pytest.skip("no epoll here")
     poller: Poller = request.param()
     return poller
+
+
+def test_a_system_without_epoll_gets_the_other_poller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("select.epoll", raising=False)
+    made = make_poller()
+    assert isinstance(made, SelectorPoller)
+    made.close()
 
 
 async def test_every_client_gets_its_answer(poller: Poller) -> None:
@@ -591,17 +598,16 @@ async def test_a_gap_gathers_work_and_loses_none() -> None:
 # ---------------------------------------------------------------- fairness
 
 
-async def test_a_turn_ends_when_its_time_is_over_and_the_next_one_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_turn_ends_when_its_time_is_over_and_the_next_one_goes_on() -> None:
     """Whoever was ready is served exactly once a round, and other tasks come in between."""
     clock = iter(range(10**9))
-    monkeypatch.setattr("trio_sentinel.runtime.reactor.time.perf_counter", lambda: next(clock) * TURN_S * 0.4)
     served: list[object] = []
 
     def note(echo: Echo, data: bytes) -> None:
         served.append(echo)
         echo.transport.send(data)
 
-    reactor = Reactor()
+    reactor = Reactor(stopwatch_s=lambda: next(clock) * TURN_S * 0.4)
     house = House(reactor, note)
     streams = [await house.visit() for _ in range(20)]
     while len(house.handlers) < 20:
@@ -620,7 +626,7 @@ async def test_a_turn_ends_when_its_time_is_over_and_the_next_one_goes_on(monkey
 
 
 async def test_what_is_for_later_comes_after_everybody_who_is_ready() -> None:
-    reactor = Reactor()
+    reactor = Reactor(stopwatch_s=lambda: 0.0)
     order: list[str] = []
 
     def note(echo: Echo, data: bytes) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 
 from attrs import define, evolve
+from msgspec.structs import replace
 
 from trio_sentinel.model.events import AgreedDown, VoteCast
-from trio_sentinel.model.inputs import HelloHeard, NameResolved, OpinionHeard
+from trio_sentinel.model.inputs import HelloHeard, LinkLost, NameResolved, OpinionHeard
 from trio_sentinel.model.observations import Observations, Opinion
 from trio_sentinel.model.settings import MasterSettings
 from trio_sentinel.model.state import Master, SentinelState
-from trio_sentinel.model.values import Address, Hello, Level, Millis, PeerLink, RunId
+from trio_sentinel.model.values import Address, Channel, Hello, Level, Millis, PeerLink, RunId, ServerLink
 from trio_sentinel.runtime.remarks import MAX_NAMES, Remarks
 
 ME, PEER, OTHER = RunId("a" * 40), RunId("b" * 40), RunId("c" * 40)
@@ -64,10 +65,10 @@ def test_a_vote_is_told_when_its_epoch_is_new() -> None:
     assert it.said == [f"{PEER} voted for {OTHER} 7"]
     it.senses.opinions["m", PEER].vote_epoch = 7
     it.about(heard)
-    it.about(evolve(heard, leader=None, leader_epoch=0))
-    it.about(evolve(heard, address=Address("10.0.0.2", 1), leader_epoch=8))
-    it.about(evolve(heard, down=None, leader_epoch=8))
-    it.about(evolve(heard, master="gone", leader_epoch=8))
+    it.about(replace(heard, leader=None, leader_epoch=0))
+    it.about(replace(heard, address=Address("10.0.0.2", 1), leader_epoch=8))
+    it.about(replace(heard, down=None, leader_epoch=8))
+    it.about(replace(heard, master="gone", leader_epoch=8))
     assert len(it.said) == 1
 
 
@@ -116,3 +117,16 @@ def test_a_sentinel_that_announces_a_name_is_not_passed_over_in_silence() -> Non
     assert it.said == []
     it.about(HelloHeard(hello))
     assert it.said == ["Failed to resolve hostname 'peer.example'"]
+
+
+def test_a_source_address_that_cannot_be_used_is_told() -> None:
+    it = room()
+    reason = "Can't bind socket: Cannot assign requested address"
+    it.about(LinkLost(ServerLink("m", WHERE), Channel.COMMAND, reason))
+    it.about(LinkLost(ServerLink("m", Address("10.0.0.2", 6380)), Channel.PUBSUB, reason))
+    it.about(LinkLost(ServerLink("m", WHERE), Channel.COMMAND, "Connection refused"))
+    it.about(LinkLost(PeerLink(PEER), Channel.COMMAND, reason))  # forgotten meanwhile
+    assert it.said == [
+        f"-cmd-link-reconnection master m 10.0.0.1 6379 #{reason}",
+        f"-pubsub-link-reconnection slave 10.0.0.2:6380 10.0.0.2 6380 @ m 10.0.0.1 6379 #{reason}",
+    ]

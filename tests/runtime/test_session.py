@@ -14,7 +14,7 @@ from trio_sentinel.runtime.clients import SWEEPS_PER_SECOND
 from trio_sentinel.runtime.session import MAX_SLOTS, PAUSE_READING_ABOVE, SHARE_S, Session, TurnedAway
 from trio_sentinel.wire.info import SPOKEN_VERSION
 
-from .port_stage import MY_ID, PlainDirectives, Stage, parsed, request
+from .port_stage import MY_ID, Client, PlainDirectives, Stage, parsed, request
 
 ID = "c" * 40
 PONG = b"+PONG\r\n"
@@ -544,6 +544,46 @@ def test_the_cache_serves_no_stranger_no_subscriber_and_no_mute_client() -> None
     assert mute.do("PING") == b""
 
 
+def calm(stage: Stage) -> Client:
+    """A client whose PING is answered as a whole known chunk."""
+    client = stage.client()
+    for _ in range(4):
+        assert client.do("PING") == PONG
+    assert client.session._calm
+    return client
+
+
+def test_a_known_chunk_is_not_answered_as_before_once_the_client_has_changed() -> None:
+    stage = Stage()
+    listening, mute, half = calm(stage), calm(stage), calm(stage)
+    listening.do("SUBSCRIBE", "x")
+    assert listening.do("PING").startswith(b"*2\r\n$4\r\npong")
+    mute.do("CLIENT", "REPLY", "OFF")
+    assert mute.do("PING") == b""
+    assert half.say(b"*2\r\n$4\r\nPING\r\n$14\r\n") == b""
+    assert half.say(request("PING")) == b""
+    assert half.say(b"\r\n") == b"$14\r\n" + request("PING") + b"\r\n"
+
+
+def test_a_pause_holds_known_chunks_back_as_well() -> None:
+    stage = Stage()
+    client = calm(stage)
+    stage.house.clients.pause(stage.mind.now_ms() + 1000, writes_only=False)
+    assert client.do("PING") == b""
+    stage.house.clients.unpause()
+    assert client.do("PING").endswith(PONG)
+
+
+def test_a_known_chunk_counts_like_any_other() -> None:
+    stage = Stage()
+    client = calm(stage)
+    before = stage.house.clients.commands, client.session.commands_run, stage.house.clients.net_input
+    client.do("PING")
+    after = stage.house.clients.commands, client.session.commands_run, stage.house.clients.net_input
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1, len(request("PING"))]
+    assert client.session.last_command == "ping"
+
+
 def test_secrets_are_never_kept_as_chunks() -> None:
     stage = Stage(password=b"p")
     client = stage.client()
@@ -685,3 +725,21 @@ def test_all_who_are_held_back_share_half_of_the_time() -> None:
     stage.house.clock_s = lambda: 200.0
     stage.house.hold_back(lambda: None, 0.08)
     assert shift.delays[-1] == pytest.approx(0.16)
+
+
+def test_a_request_of_many_words_waits_while_others_are_not_made_good() -> None:
+    stage = Stage()
+    shift = Shift(stage)
+    shift.step = 0.0
+    stage.house.hold_back(lambda: None, 1.0)
+    shift.change()
+    big, small = stage.client(), stage.client()
+    assert big.say(request("DEL", *["x"] * 300) + request("PING")) == b""
+    assert not big.is_read()
+    big.handler.ended()
+    assert small.do("PING") == PONG
+    stage.house.clock_s = lambda: 10.0
+    shift.change()
+    assert big.transport.sent.startswith(b"-ERR unknown command 'DEL'")
+    assert big.transport.sent.endswith(PONG)
+    assert not big.is_open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -215,6 +216,22 @@ def test_pending_scripts() -> None:
     ]
 
 
+def test_info_tells_what_was_done_in_the_last_seconds() -> None:
+    stage = Stage()
+    client = stage.client()
+    assert "instantaneous_ops_per_sec:0\r\n" in client.read("INFO", "stats")
+    stage.house.clients.sweep(stage.mind.now_ms())
+    for _ in range(20):
+        client.do("PING")
+    client.say(b"*1\r\n$4\r\nPI")  # bytes count as they come, commands when they run
+    stage.mind.clock_ms += 2000
+    stage.house.clients.sweep(stage.mind.now_ms())
+    client.say(b"NG\r\n")
+    text = client.read("INFO", "stats")
+    assert "instantaneous_ops_per_sec:10\r\n" in text
+    assert "instantaneous_input_kbps:0.14\r\n" in text
+
+
 def test_info_names_sections_and_counts() -> None:
     """5.1."""
     _, client = scene()
@@ -235,9 +252,11 @@ def test_info_names_sections_and_counts() -> None:
 
 def test_shutdown_has_no_reply() -> None:
     stage, client = scene()
-    assert client.do("SHUTDOWN", "SAVE", "NOW") == b""
-    assert len(stage.shutdowns) == 1
-    assert str(client.read("SHUTDOWN", "ABORT")) == "ERR No shutdown in progress."
+    assert client.say(request("SHUTDOWN", "SAVE", "NOW") + request("PING")) == b""
+    assert not client.is_open()
+    (reason,) = stage.shutdowns
+    assert re.fullmatch(r"User requested shutdown\.\.\. \(user request from 'id=\d+ addr=\S+ laddr=\S+ .*'\)", reason)
+    assert str(stage.client().read("SHUTDOWN", "ABORT")) == "ERR No shutdown in progress."
 
 
 def refused(*words: str) -> Callable[[Client], str]:

@@ -1,14 +1,13 @@
-"""A supervisor speaks up when a failover drags on or may not begin yet."""
+"""A supervisor speaks up when a failover drags on."""
 
 from __future__ import annotations
 
 import contextlib
-import time
 
 import trio
 import trio.testing
 
-from trio_sentinel.model.events import FailoverDelayed, FailoverStarted
+from trio_sentinel.model.events import FailoverStarted
 from trio_sentinel.model.settings import MasterSettings
 from trio_sentinel.model.state import Failover, Manner, Master, SelectingReplica, SentinelState
 from trio_sentinel.model.values import Address, Level, RunId
@@ -47,24 +46,3 @@ async def test_a_slow_phase_is_told_with_its_length(autojump_clock: trio.testing
         await trio.sleep(6)
         supervisor.stop()
     assert lines == ["Failover of m is still in select_slave after 5250 ms"]
-
-
-def test_a_delay_is_told_as_a_time_of_day() -> None:
-    """Stock's words, which tools look for; the text of ctime ends with the year."""
-    master = Master(name="m", address=Address("10.0.0.1", 6379), settings=MasterSettings(quorum=2))
-    state = SentinelState(my_id=RunId("a" * 40), masters={"m": master})
-    lines: list[tuple[Level, str]] = []
-
-    async def tell() -> None:
-        until_ms = int((trio.current_time() + 3600) * 1000)
-        supervisor = Supervisor("m", state, NoLeases(), lambda level, text: lines.append((level, text)))
-        subject = state.subject_of_master(master)
-        supervisor.tell(FailoverDelayed(subject=subject, attempt_at_ms=0, until_ms=until_ms))
-
-    before = time.time()
-    trio.run(tell)
-    ((level, text),) = lines
-    assert level is Level.NOTICE
-    head, told = text.split(" before ")
-    assert head == "Next failover delay: I will not start a failover"
-    assert before + 3600 - 2 <= time.mktime(time.strptime(told)) <= time.time() + 3600

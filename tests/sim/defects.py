@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
+from msgspec import structs
 
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import engine, evolve, ranking, react, replay, rhythm, senses, upkeep
@@ -149,7 +150,7 @@ def _vote_not_written(patch: Patch) -> None:
 def _epoch_forgotten_at_restart(patch: Patch) -> None:
     """The current epoch starts at zero again."""
     restored = replay.restored
-    patch.setattr(engine, "restored", lambda *args: attrs.evolve(restored(*args), current_epoch=0))
+    patch.setattr(engine, "restored", lambda *args: structs.replace(restored(*args), current_epoch=0))
     events = replay.master_events
 
     def forgetful(s: Situation, snapshot: Any, now_ms: int) -> Iterator[e.Event]:
@@ -166,7 +167,7 @@ def _epoch_used_again(patch: Patch) -> None:
     def again(s: Situation, master: Master, manner: Manner) -> Iterator[e.Event]:
         for event in start(s, master, manner):
             if isinstance(event, e.FailoverStarted | e.VoteCast):
-                yield attrs.evolve(event, epoch=max(1, s.state.current_epoch))
+                yield structs.replace(event, epoch=max(1, s.state.current_epoch))
             elif s.state.current_epoch == 0:
                 yield event
 

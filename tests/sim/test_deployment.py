@@ -15,18 +15,19 @@ from trio_sentinel.errors import CommandRefused
 from trio_sentinel.model.events import MasterSwitched
 from trio_sentinel.sim import CLIENT, Deployment, NotInTime, ServerUnreachable
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_readmes_tests_pass(tmp_path: Path) -> None:
+def test_the_tests_that_are_shown_in_the_documents_pass(tmp_path: Path) -> None:
     """As a user runs them: in a directory of their own, with the plugin that comes with the package."""
-    shown = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
-    (program,) = [text for text in shown if "def test_" in text]
-    (tmp_path / "test_shop.py").write_text(program)
-    command = [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "no:cacheprovider", "test_shop.py"]
+    for document in ("README.md", "docs/simulation.md"):
+        shown = re.findall(r"^```python\n(.*?)^```$", (ROOT / document).read_text(), re.DOTALL | re.MULTILINE)
+        (program,) = [text for text in shown if "def test_" in text]
+        (tmp_path / f"test_{Path(document).stem.lower()}.py").write_text(program)
+    command = [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "no:cacheprovider", "."]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
+    assert "3 passed" in done.stdout
 
 
 def test_every_public_name_is_there() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import random
+import re
 
 import pytest
 import trio
@@ -12,15 +14,16 @@ import trio.testing
 from trio_sentinel.model.settings import MasterSettings
 from trio_sentinel.model.values import Address
 from trio_sentinel.runtime.poller import READ, TROUBLE, WRITE
+from trio_sentinel.sim import harm
 from trio_sentinel.sim.stage import SCRIPT, Scenery, StageCluster, repeatable
-from trio_sentinel.sim.stage_clients import Person, Talker
+from trio_sentinel.sim.stage_clients import WORDS, Person, Talker
 from trio_sentinel.sim.stage_disk import CONF, VirtualDisk
 from trio_sentinel.sim.stage_network import WINDOW, End, StageNetwork
 from trio_sentinel.sim.stage_sentinel import StagedSentinel
 from trio_sentinel.sim.stage_sockets import Kernel, VirtualSocket
 from trio_sentinel.sim.stage_world import EPOCH_MS, StageWorld
 from trio_sentinel.sim.world import World
-from trio_sentinel.wire.replies import Reply
+from trio_sentinel.wire.replies import ErrorReply, Reply
 
 HERE, THERE = Address("10.0.0.1", 1), Address("10.0.0.2", 2)
 
@@ -87,6 +90,21 @@ def test_what_meets_a_cut_comes_after_it_and_the_window_closes_meanwhile() -> No
     pair.run(1000)
     assert len(pair.far.read(WINDOW)) == WINDOW
     assert pair.near.send(b"y") == 1
+
+
+def test_what_is_late_comes_in_order_when_the_network_is_healed() -> None:
+    pair = Pair()
+    pair.network.slow[HERE.host, THERE.host] = 30_000
+    pair.send_all(b"one ")
+    pair.run(100)
+    pair.send_all(b"two ")
+    pair.run(100)
+    pair.network.heal()
+    pair.send_all(b"three")
+    pair.run(10)
+    assert pair.far.read(99) == b"one two three"
+    pair.run(60_000)
+    assert pair.far.read(99) == b""
 
 
 def test_a_process_that_dies_sends_an_end_or_a_reset_when_something_was_unread() -> None:
@@ -211,6 +229,15 @@ def test_a_power_failure_may_take_back_what_was_not_durable() -> None:
         assert disk.read(CONF) == (b"new" if keep else b"old")
 
 
+# ---------------------------------------------------------------- the operator
+
+
+def test_an_operator_has_words_for_whatever_harm_asks_for() -> None:
+    asked = set(re.findall(r"\bi\.(\w+Asked)\b", inspect.getsource(harm)))
+    assert asked
+    assert asked <= {kind.__name__ for kind in WORDS}
+
+
 # ---------------------------------------------------------------- whole daemons
 
 
@@ -308,3 +335,25 @@ def test_the_scenery_gives_scripts_to_every_master() -> None:
         assert stage.sentinel.engine.state.masters["mymaster"].settings.notification_script == SCRIPT
 
     _on_stage(story, Scenery(scripts=True))
+
+
+def test_a_master_by_name_is_found_again_with_a_slow_resolver_and_where_it_moved() -> None:
+    async def story(stage: Deployment) -> None:
+        cluster, ask = stage.cluster, ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "named")
+        cluster.names["db"] = "10.0.0.1"
+        await trio.sleep(1)
+        assert await stage.ask("SENTINEL", "CONFIG", "SET", "resolve-hostnames", "yes") == b"OK"
+        assert await stage.ask("SENTINEL", "MONITOR", "named", "db", "6379", "1") == b"OK"
+        assert isinstance(await stage.ask("SENTINEL", "MONITOR", "nobody", "unknown", "6379", "1"), ErrorReply)
+        await trio.sleep(2)
+        assert await stage.ask(*ask) == [b"10.0.0.1", b"6379"]
+        cluster.name_ms = (3000, 3000)
+        stage.sentinel.crash()
+        stage.sentinel.start()
+        await trio.sleep(10)
+        assert await stage.ask(*ask) == [b"10.0.0.1", b"6379"]
+        assert b"named" in stage.sentinel.files.read(CONF)
+        assert stage.sentinel.engine.state.masters["named"].replicas
+        assert cluster.error is None
+
+    _on_stage(story, Scenery())

@@ -54,7 +54,7 @@ def test_a_clean_failover_takes_the_course_of_the_real_programs(flavour: Flavour
     cluster.world.run_for(8000)
     steps = (e.FailoverStarted, e.LeaderElected, e.ReplicaSelected, e.PromotionSent, e.PromotionSeen, e.FailoverEnded)
     assert _course(cluster, steps) == [step.__name__ for step in steps]
-    at_ms = {type(told.event): told.at_ms - killed_at_ms for told in cluster.told}
+    at_ms: dict[type, int] = {type(told.event): told.at_ms - killed_at_ms for told in cluster.told}
     assert 1000 < at_ms[e.FailoverStarted] < 2600
     for before, after in itertools.pairwise(steps[:4]):
         assert 52 <= at_ms[after] - at_ms[before] <= 101

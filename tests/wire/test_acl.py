@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from trio_sentinel.wire import acl_file
 from trio_sentinel.wire.acl_selector import NAMES, Selector
-from trio_sentinel.wire.acl_user import BadWord, Unmatched, User, digest_of, merged
+from trio_sentinel.wire.acl_user import MAX_RULES, BadWord, Unmatched, User, digest_of, merged
 from trio_sentinel.wire.commands import COMMANDS, every, find
 from trio_sentinel.wire.resp import Argv
 
@@ -306,3 +306,14 @@ def test_any_bytes_make_a_user_or_a_bad_word(words: list[bytes]) -> None:
     except (BadWord, Unmatched):
         return
     assert acl_file.read_file(someone.line + b"\n", "f", FRESH)["t"] == someone
+
+
+def test_the_rules_of_one_user_have_a_number() -> None:
+    """Each is compared with all before it: thousands would hold up everybody else for seconds."""
+    user = User(name="u").changed([b"+ping|%d" % number for number in range(MAX_RULES)], Selector())
+    for word in (b"&c", b">p", b"(+ping)", b"~k"):
+        with pytest.raises(BadWord, match="Too many rules for one user"):
+            user.changed([word], Selector())
+    assert user.changed([b"reset", b"+ping"], Selector()).size == 1
+    with pytest.raises(BadWord, match="Too many rules for one user"):
+        User(name="u").changed([b"(" + b" ".join(b"&%d" % n for n in range(MAX_RULES + 1)) + b")"], Selector())

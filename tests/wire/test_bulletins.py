@@ -106,8 +106,6 @@ CASES: list[tuple[e.Event, list[Line]]] = [
         ],
     ),
     (e.MasterRemoved(subject=MASTER), [(W, "-monitor", MASTER_TEXT)]),
-    (e.PeerVoted(subject=PEER, leader=RunId("d" * 40), epoch=7), [(N, None, f"{ID} voted for {'d' * 40} 7")]),
-    (e.FailoverDelayed(subject=MASTER, attempt_at_ms=1, until_ms=2), []),
     (e.MasterReset(subject=MASTER, at_ms=0), [(W, "+reset-master", MASTER_TEXT)]),
     (changed("Quorum", "3"), [(W, "+set", f"{MASTER_TEXT} Quorum 3")]),
     (changed("auth-pass", ""), [(W, "+set", f"{MASTER_TEXT} auth-pass ")]),

@@ -43,6 +43,14 @@ def test_a_password_is_masked_in_the_report(line: str) -> None:
     assert SECRET not in repr(caught.value.args)
 
 
+def test_a_blamed_password_is_masked() -> None:
+    """Stock blames the word two before the bad one, whatever it is."""
+    with pytest.raises(ConfigError) as caught:
+        load(f"user me on >{SECRET} on nonsense".encode())
+    assert SECRET not in caught.value.problem
+    assert "'>******'" in caught.value.problem
+
+
 @pytest.mark.parametrize(
     "line",
     ["port 1 2", "sentinel monitor m 1.1.1.1 x 1", "sentinel auth-pass", "sentinel auth-user m u", "user", "user a on"],

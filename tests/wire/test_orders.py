@@ -8,7 +8,7 @@ import hiredis
 import pytest
 from attrs import evolve
 
-from trio_sentinel.model.effects import AskPeer, HandOver, Repoint, SayHello
+from trio_sentinel.model.effects import AskPeer, HandOver, PauseWriters, ReleaseWriters, Repoint, SayHello
 from trio_sentinel.model.settings import MasterSettings
 from trio_sentinel.model.values import Address, Channel, Hello, PeerLink, RunId, ServerLink
 from trio_sentinel.wire import orders, readings
@@ -93,8 +93,28 @@ def test_the_reconfigure_transaction(abort: bool) -> None:
     assert order.expected[-1] is Awaited.INFO
 
 
+def test_writers_are_paused_with_info_right_behind_and_let_go_again() -> None:
+    order = orders.pause_writers(PauseWriters(LINK, 6000), None)
+    assert lines(order) == ["CLIENT PAUSE 6000 WRITE", "INFO"]
+    assert order.expected == (Awaited.PAUSE, Awaited.INFO)
+    assert lines(orders.release_writers(ReleaseWriters(LINK, call_off=False), None)) == ["CLIENT UNPAUSE"]
+    called_off = orders.release_writers(ReleaseWriters(LINK, call_off=True), None)
+    assert lines(called_off) == ["FAILOVER ABORT", "CLIENT UNPAUSE"]
+    assert called_off.expected == (Awaited.NOTHING,) * 2
+
+
+def test_the_handover_to_a_replica_that_has_everything_waits_for_nobody() -> None:
+    order = orders.hand_over(HandOver(LINK, "10.0.0.2", 6380, 59_000, at_once=True), None)
+    assert lines(order) == [
+        "MULTI",
+        "CLIENT PAUSE 59000 WRITE",
+        "FAILOVER TO 10.0.0.2 6380 FORCE TIMEOUT 10",
+        "EXEC",
+    ]
+
+
 def test_the_handover_and_what_follows_it() -> None:
-    order = orders.hand_over(HandOver(LINK, "10.0.0.2", 6380, 59_000), None)
+    order = orders.hand_over(HandOver(LINK, "10.0.0.2", 6380, 59_000, at_once=False), None)
     assert lines(order) == [
         "MULTI",
         "CLIENT PAUSE 59000 WRITE",

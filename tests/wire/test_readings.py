@@ -58,6 +58,7 @@ def test_a_master_is_read() -> None:
         run_id=RUN,
         role=Role.MASTER,
         replicas=(Address("10.0.0.2", 6379), Address("fe80::1%eth0", 6380)),
+        written_offset=14,
         failover_state="no-failover",
     )
 

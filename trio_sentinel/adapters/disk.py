@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from trio_sentinel.adapters.names import ask_system
+from trio_sentinel.adapters.lookup import ask_system
 from trio_sentinel.errors import SentinelError, StartupError
 from trio_sentinel.wire.conf import Configuration, load_configuration
 

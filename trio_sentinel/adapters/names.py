@@ -6,26 +6,18 @@ counts against the number of threads until it comes back.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import Final
 
 import trio
+
+from trio_sentinel.adapters.lookup import ask_system
 
 DEADLINE_S: Final = 5.0
 MAX_THREADS: Final = 8
 MAX_QUESTIONS: Final = 1024
 
 Ask = Callable[[str], str | None]
-
-
-def ask_system(host: str) -> str | None:
-    """The first address that the system knows for `host`; None when it knows none. Blocks."""
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # unknown; or no name at all, such as one with an empty or endless label
-        return None
-    return str(found[0][4][0]) if found else None
 
 
 class Resolver:

@@ -6,6 +6,7 @@ log. Nothing here needs Trio, so that a refusal costs no import of it.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import re
 import resource
@@ -187,6 +188,16 @@ def ignore_signals() -> None:
     """SIGHUP, SIGPIPE and SIGUSR2 have no effect (5.3); scripts inherit that."""
     for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
+
+
+def report_crashes(path: str) -> None:
+    """From now on a crash (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT) leaves the stacks of all threads in the log file
+    at `path`, or on standard output, before the process dies of it (5.3)."""
+    target = 1
+    if path:
+        with suppress(OSError):
+            target = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    faulthandler.enable(target)
 
 
 # ---------------------------------------------------------------- supervision

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar, TypeAlias
 
-from attrs import frozen
+from msgspec import Struct
 
 from trio_sentinel.model.events import Event
 from trio_sentinel.model.refusals import Refusal as Refusal
@@ -17,8 +17,7 @@ from trio_sentinel.model.values import Address, Channel, Epoch, Hello, LinkId, M
 # ---------------------------------------------------------------- silent
 
 
-@frozen
-class OpenLink:
+class OpenLink(Struct, frozen=True):
     """Dial one connection of a link; answered by LinkOpened or LinkLost."""
 
     audible: ClassVar[bool] = False
@@ -27,8 +26,7 @@ class OpenLink:
     channel: Channel
 
 
-@frozen
-class CloseLink:
+class CloseLink(Struct, frozen=True):
     """Close one connection of a link (or both with ``channel=None``); no LinkLost follows."""
 
     audible: ClassVar[bool] = False
@@ -37,40 +35,35 @@ class CloseLink:
     reason: str
 
 
-@frozen
-class SendPing:
+class SendPing(Struct, frozen=True):
     """PING; answered by PingAnswered."""
 
     audible: ClassVar[bool] = False
     link: LinkId
 
 
-@frozen
-class PollInfo:
+class PollInfo(Struct, frozen=True):
     """INFO; answered by InfoHeard."""
 
     audible: ClassVar[bool] = False
     link: ServerLink
 
 
-@frozen
-class KillScript:
+class KillScript(Struct, frozen=True):
     """SCRIPT KILL to a server that is down and says BUSY."""
 
     audible: ClassVar[bool] = False
     link: ServerLink
 
 
-@frozen
-class ResolveName:
+class ResolveName(Struct, frozen=True):
     """Ask the resolver; answered by NameResolved."""
 
     audible: ClassVar[bool] = False
     host: str
 
 
-@frozen
-class SaveConfig:
+class SaveConfig(Struct, frozen=True):
     """Write the state as it is now; answered by ConfigSaved or ConfigSaveFailed with `version` or a later one."""
 
     audible: ClassVar[bool] = False
@@ -82,8 +75,7 @@ class SaveConfig:
 # ---------------------------------------------------------------- audible: to servers and peers
 
 
-@frozen
-class SayHello:
+class SayHello(Struct, frozen=True):
     """PUBLISH a hello about `hello.master`; ``host`` is empty where the link's own address belongs."""
 
     audible: ClassVar[bool] = True
@@ -91,8 +83,7 @@ class SayHello:
     hello: Hello
 
 
-@frozen
-class AskPeer:
+class AskPeer(Struct, frozen=True):
     """SENTINEL is-master-down-by-addr; ``candidate`` is None for ``*``. Answered by OpinionHeard."""
 
     audible: ClassVar[bool] = True
@@ -104,16 +95,14 @@ class AskPeer:
     candidate: RunId | None
 
 
-@frozen
-class Promote:
+class Promote(Struct, frozen=True):
     """The promote transaction, with INFO right behind it (core.md 14)."""
 
     audible: ClassVar[bool] = True
     link: ServerLink
 
 
-@frozen
-class Repoint:
+class Repoint(Struct, frozen=True):
     """The reconfigure transaction: follow `host`:`port`. ``abort_handover`` puts FAILOVER ABORT first (core.md 14)."""
 
     audible: ClassVar[bool] = True
@@ -123,19 +112,36 @@ class Repoint:
     abort_handover: bool
 
 
-@frozen
-class HandOver:
-    """The coordinated transaction, to the master: pause writes and fail over to `host`:`port` within `timeout_ms`."""
+class PauseWriters(Struct, frozen=True):
+    """CLIENT PAUSE to a master that is about to hand over, with INFO right behind; answered by PauseAnswered."""
+
+    audible: ClassVar[bool] = True
+    link: ServerLink
+    pause_ms: Millis
+
+
+class ReleaseWriters(Struct, frozen=True):
+    """CLIENT UNPAUSE to a master that hands over no more; ``call_off`` puts FAILOVER ABORT first."""
+
+    audible: ClassVar[bool] = True
+    link: ServerLink
+    call_off: bool
+
+
+class HandOver(Struct, frozen=True):
+    """The coordinated transaction, to the master: pause writes and fail over to `host`:`port` within `timeout_ms`.
+
+    ``at_once`` when the replica is known to have everything: the master need not wait for it to say so."""
 
     audible: ClassVar[bool] = True
     link: ServerLink
     host: str
     port: int
     timeout_ms: Millis
+    at_once: bool
 
 
-@frozen
-class KillClients:
+class KillClients(Struct, frozen=True):
     """The kill-clients transaction after a coordinated promotion, which also unpauses writes (core.md 14)."""
 
     audible: ClassVar[bool] = True
@@ -145,8 +151,7 @@ class KillClients:
 # ---------------------------------------------------------------- audible: to clients, operators and the process
 
 
-@frozen
-class Announce:
+class Announce(Struct, frozen=True):
     """Tell subscribers, log and library watchers of `event`; ``script`` is the master's notification script."""
 
     audible: ClassVar[bool] = True
@@ -154,8 +159,7 @@ class Announce:
     script: str | None
 
 
-@frozen
-class RunReconfigScript:
+class RunReconfigScript(Struct, frozen=True):
     """client-reconfig-script with its seven arguments (config-and-events.md 4)."""
 
     audible: ClassVar[bool] = True
@@ -163,8 +167,7 @@ class RunReconfigScript:
     arguments: tuple[str, ...]
 
 
-@frozen
-class Answer:
+class Answer(Struct, frozen=True):
     """The answer to a request: ``None`` for OK, a number (RESET), or an error text that starts with its code."""
 
     audible: ClassVar[bool] = True
@@ -173,8 +176,7 @@ class Answer:
     number: int | None = None
 
 
-@frozen
-class AnswerOpinion:
+class AnswerOpinion(Struct, frozen=True):
     """The answer to is-master-down-by-addr. When the save of the vote fails, ``*`` is answered instead."""
 
     audible: ClassVar[bool] = True
@@ -184,8 +186,7 @@ class AnswerOpinion:
     leader_epoch: Epoch
 
 
-@frozen
-class Crash:
+class Crash(Struct, frozen=True):
     """SIMULATE-FAILURE: exit with status 99 now."""
 
     audible: ClassVar[bool] = True
@@ -203,6 +204,8 @@ Effect: TypeAlias = (
     | AskPeer
     | Promote
     | Repoint
+    | PauseWriters
+    | ReleaseWriters
     | HandOver
     | KillClients
     | Announce

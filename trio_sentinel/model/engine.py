@@ -492,15 +492,6 @@ class Engine:
         self._resolve(heard.hello.host, heard.hello.master_host)
         self._apply_all(topology.hear_hello(self._s, heard.hello, _switch))
 
-    def _opinion_heard(self, heard: i.OpinionHeard) -> None:
-        master = self.state.masters.get(heard.master)
-        peer = None if master is None else master.peers.get(heard.peer.run_id)
-        if master is None or peer is None:
-            return
-        opinion = self.senses.opinions[master.name, peer.run_id]
-        self._apply_all(agreement.hear_vote(self._s, master, peer, opinion.told_epoch))
-        opinion.told_epoch = opinion.vote_epoch
-
     def _opinion_asked(self, heard: i.OpinionAsked) -> None:
         """Answer fast (rule R2); two masters at one address: the lowest name (core.md Q19)."""
         asked = Address(heard.host, heard.port)
@@ -612,7 +603,6 @@ _HANDLERS: Final[dict[type[i.Input], Callable[[Engine, Any], None]]] = {
     i.PingAnswered: Engine._ping_answered,
     i.InfoHeard: Engine._info_heard,
     i.HelloHeard: Engine._hello_heard,
-    i.OpinionHeard: Engine._opinion_heard,
     i.OpinionAsked: Engine._opinion_asked,
     i.MonitorAsked: Engine._monitor_asked,
     i.RemoveAsked: Engine._remove_asked,

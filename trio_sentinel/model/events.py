@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from typing import ClassVar, TypeAlias
 
-from attrs import frozen
+from msgspec import Struct
 
 from trio_sentinel.model.settings import GlobalSettings, MasterSettings, Timing
 from trio_sentinel.model.snapshot import MasterSnapshot
@@ -19,8 +19,7 @@ from trio_sentinel.model.values import Address, Epoch, Millis, Role, RunId, Subj
 # ---------------------------------------------------------------- configuration
 
 
-@frozen(kw_only=True)
-class SentinelRestored:
+class SentinelRestored(Struct, frozen=True, kw_only=True):
     """The process-wide part of the configuration file."""
 
     durable: ClassVar[bool] = False
@@ -31,8 +30,7 @@ class SentinelRestored:
     timing: Timing
 
 
-@frozen(kw_only=True)
-class MasterMonitored:
+class MasterMonitored(Struct, frozen=True, kw_only=True):
     """A master is watched from now on, from the file or by ``SENTINEL MONITOR``."""
 
     durable: ClassVar[bool] = False
@@ -43,16 +41,14 @@ class MasterMonitored:
     """Another master at the same address: questions about it are answered for one of them (core.md Q19)."""
 
 
-@frozen(kw_only=True)
-class MasterRemoved:
+class MasterRemoved(Struct, frozen=True, kw_only=True):
     """``SENTINEL REMOVE``."""
 
     durable: ClassVar[bool] = True
     subject: Subject
 
 
-@frozen(kw_only=True)
-class MasterReset:
+class MasterReset(Struct, frozen=True, kw_only=True):
     """``SENTINEL RESET``: replicas and peers forgotten, a running failover dropped; epochs kept. Saved, unlike
     stock (core.md Q16)."""
 
@@ -61,8 +57,7 @@ class MasterReset:
     at_ms: Millis
 
 
-@frozen(kw_only=True)
-class SettingChanged:
+class SettingChanged(Struct, frozen=True, kw_only=True):
     """One option of ``SENTINEL SET``; ``words`` are as typed, a password already masked."""
 
     durable: ClassVar[bool] = True
@@ -71,24 +66,21 @@ class SettingChanged:
     settings: MasterSettings
 
 
-@frozen(kw_only=True)
-class GlobalsChanged:
+class GlobalsChanged(Struct, frozen=True, kw_only=True):
     """``SENTINEL CONFIG SET``."""
 
     durable: ClassVar[bool] = True
     settings: GlobalSettings
 
 
-@frozen(kw_only=True)
-class TimingChanged:
+class TimingChanged(Struct, frozen=True, kw_only=True):
     """``SENTINEL DEBUG``: in memory only."""
 
     durable: ClassVar[bool] = False
     timing: Timing
 
 
-@frozen(kw_only=True)
-class CrashPointsSet:
+class CrashPointsSet(Struct, frozen=True, kw_only=True):
     """``SENTINEL SIMULATE-FAILURE``."""
 
     durable: ClassVar[bool] = False
@@ -96,15 +88,13 @@ class CrashPointsSet:
     after_promotion: bool
 
 
-@frozen(kw_only=True)
-class FlushOrdered:
+class FlushOrdered(Struct, frozen=True, kw_only=True):
     """``SENTINEL FLUSHCONFIG``: changes nothing, but must reach the disk before it is answered."""
 
     durable: ClassVar[bool] = True
 
 
-@frozen(kw_only=True)
-class NameLearnt:
+class NameLearnt(Struct, frozen=True, kw_only=True):
     """The resolver gave a host another address than before."""
 
     durable: ClassVar[bool] = False
@@ -112,16 +102,14 @@ class NameLearnt:
     ip: str
 
 
-@frozen(kw_only=True)
-class DiskFailed:
+class DiskFailed(Struct, frozen=True, kw_only=True):
     """A save failed: nothing new may be promised until one succeeds (core.md Q3)."""
 
     durable: ClassVar[bool] = False
     reason: str
 
 
-@frozen(kw_only=True)
-class DiskRecovered:
+class DiskRecovered(Struct, frozen=True, kw_only=True):
     """A save succeeded again."""
 
     durable: ClassVar[bool] = False
@@ -130,8 +118,7 @@ class DiskRecovered:
 # ---------------------------------------------------------------- topology
 
 
-@frozen(kw_only=True)
-class ReplicaFound:
+class ReplicaFound(Struct, frozen=True, kw_only=True):
     """INFO of the master names a replica that was not known."""
 
     durable: ClassVar[bool] = False
@@ -140,8 +127,7 @@ class ReplicaFound:
     at_ms: Millis
 
 
-@frozen(kw_only=True)
-class PeerFound:
+class PeerFound(Struct, frozen=True, kw_only=True):
     """A hello came from a sentinel that was not known for this master."""
 
     durable: ClassVar[bool] = False
@@ -151,8 +137,7 @@ class PeerFound:
     at_ms: Millis
 
 
-@frozen(kw_only=True)
-class PeerMoved:
+class PeerMoved(Struct, frozen=True, kw_only=True):
     """A known sentinel announces another address. ``subject`` is the master."""
 
     durable: ClassVar[bool] = False
@@ -163,8 +148,7 @@ class PeerMoved:
     at_ms: Millis
 
 
-@frozen(kw_only=True)
-class PeerAddressSpread:
+class PeerAddressSpread(Struct, frozen=True, kw_only=True):
     """The new address was given to the records of the same sentinel under `count` other masters."""
 
     durable: ClassVar[bool] = False
@@ -174,8 +158,7 @@ class PeerAddressSpread:
     count: int
 
 
-@frozen(kw_only=True)
-class PeerEvicted:
+class PeerEvicted(Struct, frozen=True, kw_only=True):
     """Another sentinel now answers at this one's address: the old id leaves every master."""
 
     durable: ClassVar[bool] = False
@@ -183,8 +166,7 @@ class PeerEvicted:
     run_id: RunId
 
 
-@frozen(kw_only=True)
-class ServerRebooted:
+class ServerRebooted(Struct, frozen=True, kw_only=True):
     """A server answers with another run id. ``waiting`` when the master must still say PONG (core.md 5.4)."""
 
     durable: ClassVar[bool] = False
@@ -195,8 +177,7 @@ class ServerRebooted:
     at_ms: Millis
 
 
-@frozen(kw_only=True)
-class ServerIdentified:
+class ServerIdentified(Struct, frozen=True, kw_only=True):
     """The first run id heard from a server."""
 
     durable: ClassVar[bool] = False
@@ -205,16 +186,14 @@ class ServerIdentified:
     run_id: str
 
 
-@frozen(kw_only=True)
-class RebootOver:
+class RebootOver(Struct, frozen=True, kw_only=True):
     """The rebooted master said PONG."""
 
     durable: ClassVar[bool] = False
     subject: Subject
 
 
-@frozen(kw_only=True)
-class RoleReported:
+class RoleReported(Struct, frozen=True, kw_only=True):
     """A server reports another role than before."""
 
     durable: ClassVar[bool] = False
@@ -224,8 +203,7 @@ class RoleReported:
     at_ms: Millis
 
 
-@frozen(kw_only=True)
-class ReplicaConverted:
+class ReplicaConverted(Struct, frozen=True, kw_only=True):
     """A replica that says it is a master is ordered to follow again (core.md 5.3 C)."""
 
     durable: ClassVar[bool] = False
@@ -233,8 +211,7 @@ class ReplicaConverted:
     address: Address
 
 
-@frozen(kw_only=True)
-class ReplicaRepointed:
+class ReplicaRepointed(Struct, frozen=True, kw_only=True):
     """A replica that follows somebody else, or hangs in a handover, is ordered to follow its master (5.3 D, E)."""
 
     durable: ClassVar[bool] = False
@@ -242,8 +219,7 @@ class ReplicaRepointed:
     address: Address
 
 
-@frozen(kw_only=True)
-class MasterSwitched:
+class MasterSwitched(Struct, frozen=True, kw_only=True):
     """The address of the master is another one now. ``by`` is None for the leader, else the sentinel that said so.
 
     ``replicas`` is the whole new list: the old replicas without the new master, and the old master.
@@ -263,8 +239,7 @@ class MasterSwitched:
     at_ms: Millis
 
 
-@frozen(kw_only=True)
-class ConfigEpochAdopted:
+class ConfigEpochAdopted(Struct, frozen=True, kw_only=True):
     """A hello names the same address under a higher configuration epoch (saved, unlike stock: core.md Q16)."""
 
     durable: ClassVar[bool] = True
@@ -275,8 +250,7 @@ class ConfigEpochAdopted:
 # ---------------------------------------------------------------- detection
 
 
-@frozen(kw_only=True)
-class WentDown:
+class WentDown(Struct, frozen=True, kw_only=True):
     """An instance is subjectively down; its kind and name are in the subject, its key in ``address``/``run_id``."""
 
     durable: ClassVar[bool] = False
@@ -286,8 +260,7 @@ class WentDown:
     at_ms: Millis
 
 
-@frozen(kw_only=True)
-class CameBack:
+class CameBack(Struct, frozen=True, kw_only=True):
     """An instance is no longer subjectively down."""
 
     durable: ClassVar[bool] = False
@@ -296,8 +269,7 @@ class CameBack:
     run_id: RunId | None
 
 
-@frozen(kw_only=True)
-class AgreedDown:
+class AgreedDown(Struct, frozen=True, kw_only=True):
     """Enough sentinels say that the master is down: ``agreed`` of ``quorum``. ``stand_at_ms`` is when I may stand."""
 
     durable: ClassVar[bool] = False
@@ -308,24 +280,21 @@ class AgreedDown:
     at_ms: Millis
 
 
-@frozen(kw_only=True)
-class NoLongerAgreed:
+class NoLongerAgreed(Struct, frozen=True, kw_only=True):
     """The master is no longer objectively down."""
 
     durable: ClassVar[bool] = False
     subject: Subject
 
 
-@frozen(kw_only=True)
-class TiltEntered:
+class TiltEntered(Struct, frozen=True, kw_only=True):
     """Time jumped: nothing is decided for a while (core.md 8)."""
 
     durable: ClassVar[bool] = False
     at_ms: Millis
 
 
-@frozen(kw_only=True)
-class TiltExited:
+class TiltExited(Struct, frozen=True, kw_only=True):
     """Time has been even for a whole TILT period."""
 
     durable: ClassVar[bool] = False
@@ -334,8 +303,7 @@ class TiltExited:
 # ---------------------------------------------------------------- election and failover
 
 
-@frozen(kw_only=True)
-class EpochRaised:
+class EpochRaised(Struct, frozen=True, kw_only=True):
     """``current_epoch`` is higher now: heard of, asked for, or raised for an attempt of my own."""
 
     durable: ClassVar[bool] = True
@@ -344,8 +312,7 @@ class EpochRaised:
     """The master whose notification script hears of it."""
 
 
-@frozen(kw_only=True)
-class VoteCast:
+class VoteCast(Struct, frozen=True, kw_only=True):
     """My vote for this master in `epoch`; ``attempt_at_ms`` delays my own next attempt when it went to another."""
 
     durable: ClassVar[bool] = True
@@ -355,8 +322,7 @@ class VoteCast:
     attempt_at_ms: Millis | None
 
 
-@frozen(kw_only=True)
-class FailoverStarted:
+class FailoverStarted(Struct, frozen=True, kw_only=True):
     """An attempt begins under `epoch`."""
 
     durable: ClassVar[bool] = True
@@ -367,36 +333,14 @@ class FailoverStarted:
     at_ms: Millis
 
 
-@frozen(kw_only=True)
-class PeerVoted:
-    """A peer says whom it voted for, in another epoch than the last time. ``subject`` is the peer."""
-
-    durable: ClassVar[bool] = False
-    subject: Subject
-    leader: RunId
-    epoch: Epoch
-
-
-@frozen(kw_only=True)
-class FailoverDelayed:
-    """The master is objectively down, but the last attempt or vote, at ``attempt_at_ms``, was too recent."""
-
-    durable: ClassVar[bool] = False
-    subject: Subject
-    attempt_at_ms: Millis
-    until_ms: Millis
-
-
-@frozen(kw_only=True)
-class VoteSaved:
+class VoteSaved(Struct, frozen=True, kw_only=True):
     """The vote for my own attempt is on disk: it may be heard and counted."""
 
     durable: ClassVar[bool] = False
     subject: Subject
 
 
-@frozen(kw_only=True)
-class LeaderElected:
+class LeaderElected(Struct, frozen=True, kw_only=True):
     """I am the leader (or the failover is forced)."""
 
     durable: ClassVar[bool] = False
@@ -406,8 +350,7 @@ class LeaderElected:
     at_ms: Millis
 
 
-@frozen(kw_only=True)
-class SelectionBegun:
+class SelectionBegun(Struct, frozen=True, kw_only=True):
     """The leader looks for the best replica: news of its own, because a simulated crash comes before it."""
 
     durable: ClassVar[bool] = False
@@ -423,19 +366,26 @@ class Abort(enum.Enum):
     MASTER_TIMEOUT = "master-timeout"
 
 
-@frozen(kw_only=True)
-class FailoverAborted:
+class Release(enum.Enum):
+    """How a master goes on as before when a coordinated failover is given up."""
+
+    UNPAUSE = "unpause"
+    CALL_OFF = "abort the handover and unpause"
+
+
+class FailoverAborted(Struct, frozen=True, kw_only=True):
     """The attempt is over without a promotion. ``retry_at_ms`` is when I may stand again after a lost election."""
 
     durable: ClassVar[bool] = False
     subject: Subject
     reason: Abort
+    release: Release | None = None
+    """How the writers that wait at the master are let go."""
     retry_at_ms: Millis | None = None
     at_ms: Millis
 
 
-@frozen(kw_only=True)
-class ReplicaSelected:
+class ReplicaSelected(Struct, frozen=True, kw_only=True):
     """The best replica was chosen; ``losers`` says of each other one why it was not."""
 
     durable: ClassVar[bool] = False
@@ -445,8 +395,17 @@ class ReplicaSelected:
     at_ms: Millis
 
 
-@frozen(kw_only=True)
-class PromotionSent:
+class WritersPaused(Struct, frozen=True, kw_only=True):
+    """Coordinated: the master was asked to hold its writers back for `pause_ms`, so that the chosen replica can catch
+    up. ``subject`` is the master."""
+
+    durable: ClassVar[bool] = False
+    subject: Subject
+    pause_ms: Millis
+    at_ms: Millis
+
+
+class PromotionSent(Struct, frozen=True, kw_only=True):
     """The order to become master is out; coordinated: the order to hand over, to the master."""
 
     durable: ClassVar[bool] = False
@@ -454,11 +413,12 @@ class PromotionSent:
     address: Address
     handover_ms: Millis | None
     """Coordinated: how long the master may take. None for a plain promotion."""
+    caught_up: bool = False
+    """Coordinated: the replica was seen to have everything that the paused master has written."""
     at_ms: Millis
 
 
-@frozen(kw_only=True)
-class PromotionSeen:
+class PromotionSeen(Struct, frozen=True, kw_only=True):
     """The chosen replica says it is a master. Address and epoch go to the disk first; nobody is told yet."""
 
     durable: ClassVar[bool] = True
@@ -468,8 +428,7 @@ class PromotionSeen:
     at_ms: Millis
 
 
-@frozen(kw_only=True)
-class PromotionPublished:
+class PromotionPublished(Struct, frozen=True, kw_only=True):
     """The promotion is on disk and may be told (property 15). ``subject`` is the master."""
 
     durable: ClassVar[bool] = False
@@ -478,16 +437,14 @@ class PromotionPublished:
     at_ms: Millis
 
 
-@frozen(kw_only=True)
-class ReconfigurationBegun:
+class ReconfigurationBegun(Struct, frozen=True, kw_only=True):
     """The other replicas are brought over now: news of its own, because a simulated crash comes before it."""
 
     durable: ClassVar[bool] = False
     subject: Subject
 
 
-@frozen(kw_only=True)
-class ReconfSent:
+class ReconfSent(Struct, frozen=True, kw_only=True):
     """A replica was ordered to follow the promoted one; ``best_effort`` when the attempt had timed out."""
 
     durable: ClassVar[bool] = False
@@ -497,8 +454,7 @@ class ReconfSent:
     at_ms: Millis
 
 
-@frozen(kw_only=True)
-class ReconfInProgress:
+class ReconfInProgress(Struct, frozen=True, kw_only=True):
     """The replica reports the promoted one as its master."""
 
     durable: ClassVar[bool] = False
@@ -506,8 +462,7 @@ class ReconfInProgress:
     address: Address
 
 
-@frozen(kw_only=True)
-class ReconfDone:
+class ReconfDone(Struct, frozen=True, kw_only=True):
     """The replica's link to its new master is up."""
 
     durable: ClassVar[bool] = False
@@ -515,8 +470,7 @@ class ReconfDone:
     address: Address
 
 
-@frozen(kw_only=True)
-class ReconfTimedOut:
+class ReconfTimedOut(Struct, frozen=True, kw_only=True):
     """The replica did not follow within `slave-reconf-timeout`; the order is repeated once and it counts as done."""
 
     durable: ClassVar[bool] = False
@@ -524,8 +478,7 @@ class ReconfTimedOut:
     address: Address
 
 
-@frozen(kw_only=True)
-class FailoverEnded:
+class FailoverEnded(Struct, frozen=True, kw_only=True):
     """Every reachable replica follows, or time is out. The switch is the next event."""
 
     durable: ClassVar[bool] = False
@@ -569,13 +522,12 @@ Event: TypeAlias = (
     | EpochRaised
     | VoteCast
     | FailoverStarted
-    | PeerVoted
-    | FailoverDelayed
     | VoteSaved
     | LeaderElected
     | SelectionBegun
     | FailoverAborted
     | ReplicaSelected
+    | WritersPaused
     | PromotionSent
     | PromotionSeen
     | PromotionPublished

@@ -31,7 +31,7 @@ from trio_sentinel.model.values import Kind, Millis, Role
 LAWFUL_MOVES: dict[type[Phase], tuple[type[Phase], ...]] = {
     WaitingForVotes: (WaitingForVotes, SelectingReplica),
     SelectingReplica: (SendingPromotion,),
-    SendingPromotion: (WaitingForPromotion,),
+    SendingPromotion: (SendingPromotion, WaitingForPromotion),
     WaitingForPromotion: (ReconfiguringReplicas,),
     ReconfiguringReplicas: (ReconfiguringReplicas, UpdatingConfig),
     UpdatingConfig: (),
@@ -278,10 +278,6 @@ def _failover_started(state: SentinelState, event: e.FailoverStarted) -> None:
     )
 
 
-def _failover_delayed(state: SentinelState, event: e.FailoverDelayed) -> None:
-    _master(state, event).delay_told_ms = event.attempt_at_ms
-
-
 def _vote_saved(state: SentinelState, event: e.VoteSaved) -> None:
     master = _master(state, event)
     _move(master, WaitingForVotes(vote_saved=True), _running(master).phase_since_ms)
@@ -304,6 +300,13 @@ def _failover_aborted(state: SentinelState, event: e.FailoverAborted) -> None:
 
 def _replica_selected(state: SentinelState, event: e.ReplicaSelected) -> None:
     _move(_master(state, event), SendingPromotion(event.address), event.at_ms)
+
+
+def _writers_paused(state: SentinelState, event: e.WritersPaused) -> None:
+    master = _master(state, event)
+    failover = _running(master)
+    assert isinstance(failover.phase, SendingPromotion)
+    _move(master, SendingPromotion(failover.phase.candidate, event.at_ms), failover.phase_since_ms)
 
 
 def _promotion_sent(state: SentinelState, event: e.PromotionSent) -> None:
@@ -383,13 +386,12 @@ EVOLVE: dict[type[e.Event], Callable[[SentinelState, Any], None]] = {
     e.EpochRaised: _epoch_raised,
     e.VoteCast: _vote_cast,
     e.FailoverStarted: _failover_started,
-    e.PeerVoted: _nothing,
-    e.FailoverDelayed: _failover_delayed,
     e.VoteSaved: _vote_saved,
     e.LeaderElected: _leader_elected,
     e.SelectionBegun: _nothing,
     e.FailoverAborted: _failover_aborted,
     e.ReplicaSelected: _replica_selected,
+    e.WritersPaused: _writers_paused,
     e.PromotionSent: _promotion_sent,
     e.PromotionSeen: _promotion_seen,
     e.PromotionPublished: _promotion_published,

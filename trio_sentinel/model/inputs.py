@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from attrs import field, frozen
+from msgspec import Struct
 
 from trio_sentinel.model.settings import GlobalSettings
 from trio_sentinel.model.values import (
@@ -23,30 +23,26 @@ from trio_sentinel.model.values import (
 # ---------------------------------------------------------------- time and disk
 
 
-@frozen
-class TimePassed:
+class TimePassed(Struct, frozen=True):
     """A deadline named by the engine has come, or the beat: ``wall_ms`` is the wall clock (for TILT, core.md Q21)."""
 
     wall_ms: Millis
 
 
-@frozen
-class ConfigSaved:
+class ConfigSaved(Struct, frozen=True):
     """The snapshot of `version` (or a later one) is on disk."""
 
     version: int
 
 
-@frozen
-class ConfigSaveFailed:
+class ConfigSaveFailed(Struct, frozen=True):
     """Writing the snapshot of `version` failed."""
 
     version: int
     reason: str
 
 
-@frozen
-class NameResolved:
+class NameResolved(Struct, frozen=True):
     """The resolver's answer for a host name; None when it failed or took too long."""
 
     host: str
@@ -56,8 +52,7 @@ class NameResolved:
 # ---------------------------------------------------------------- links
 
 
-@frozen
-class LinkOpened:
+class LinkOpened(Struct, frozen=True):
     """A connection is established; AUTH, SETNAME (and SUBSCRIBE) are on their way. ``local_host`` is our end's IP."""
 
     link: LinkId
@@ -65,8 +60,7 @@ class LinkOpened:
     local_host: str
 
 
-@frozen
-class LinkLost:
+class LinkLost(Struct, frozen=True):
     """A connection could not be made, was reset or closed, or was never there."""
 
     link: LinkId
@@ -74,16 +68,14 @@ class LinkLost:
     reason: str
 
 
-@frozen
-class PingAnswered:
+class PingAnswered(Struct, frozen=True):
     """A reply to PING: its text (status or error) up to the first words that matter."""
 
     link: LinkId
     text: str
 
 
-@frozen
-class InfoHeard:
+class InfoHeard(Struct, frozen=True):
     """A reply to INFO. ``reading`` is None when it was an error or no INFO at all."""
 
     link: ServerLink
@@ -91,8 +83,14 @@ class InfoHeard:
     text: bytes
 
 
-@frozen
-class HelloAccepted:
+class PauseAnswered(Struct, frozen=True):
+    """A master's answer to the order to hold its writers back."""
+
+    link: ServerLink
+    ok: bool
+
+
+class HelloAccepted(Struct, frozen=True):
     """The reply to a hello of ours, about `master`, sent over `link`; ``ok`` is False for an error reply."""
 
     link: LinkId
@@ -100,15 +98,13 @@ class HelloAccepted:
     ok: bool
 
 
-@frozen
-class PubSubHeard:
+class PubSubHeard(Struct, frozen=True):
     """Any frame on the pub/sub connection of a server: it is alive."""
 
     link: ServerLink
 
 
-@frozen
-class HelloHeard:
+class HelloHeard(Struct, frozen=True):
     """A well-formed hello of another sentinel, by direct PUBLISH, or from the server at the other end of `over`: then
     it is a sign of life of that server's pub/sub connection as well."""
 
@@ -116,8 +112,7 @@ class HelloHeard:
     over: ServerLink | None = None
 
 
-@frozen
-class OpinionHeard:
+class OpinionHeard(Struct, frozen=True):
     """The reply to a question of ours. ``address`` and ``epoch`` are those of the question, to drop stale replies.
 
     ``down`` is None when the reply was malformed or an error.
@@ -135,8 +130,7 @@ class OpinionHeard:
 # ---------------------------------------------------------------- requests; each is answered exactly once
 
 
-@frozen
-class OpinionAsked:
+class OpinionAsked(Struct, frozen=True):
     """``SENTINEL IS-MASTER-DOWN-BY-ADDR``; ``candidate`` is None for ``*``."""
 
     request: int
@@ -146,8 +140,7 @@ class OpinionAsked:
     candidate: RunId | None
 
 
-@frozen
-class MonitorAsked:
+class MonitorAsked(Struct, frozen=True):
     """``SENTINEL MONITOR`` with arguments already checked for shape; a host name is already resolved."""
 
     request: int
@@ -156,44 +149,42 @@ class MonitorAsked:
     quorum: int
 
 
-@frozen
-class RemoveAsked:
+class RemoveAsked(Struct, frozen=True):
     """``SENTINEL REMOVE``."""
 
     request: int
     name: str
 
 
-@frozen
-class ResetAsked:
+class ResetAsked(Struct, frozen=True):
     """``SENTINEL RESET``: the masters whose names matched."""
 
     request: int
     names: tuple[str, ...]
 
 
-@frozen
-class SetAsked:
+class SetAsked(Struct, frozen=True):
     """``SENTINEL SET``: option-value groups in order, e.g. ``("quorum", "3")`` or ``("rename-command", "A", "B")``."""
 
     request: int
     name: str
-    options: tuple[tuple[str, ...], ...] = field(repr=False)
-    """Not shown: a password may be among them."""
+    options: tuple[tuple[str, ...], ...]
     refusal: str | None = None
     """The error of the first bad group after these, already in RESP words; the good ones before it stay applied."""
 
+    def __repr__(self) -> str:
+        """Without the options: a password may be among them."""
+        return f"SetAsked(request={self.request!r}, name={self.name!r}, refusal={self.refusal!r})"
 
-@frozen
-class GlobalsSetAsked:
+
+class GlobalsSetAsked(Struct, frozen=True):
     """``SENTINEL CONFIG SET``: the whole new settings."""
 
     request: int
     settings: GlobalSettings
 
 
-@frozen
-class TimingSetAsked:
+class TimingSetAsked(Struct, frozen=True):
     """``SENTINEL DEBUG``: one checked pair, the name as in Timing."""
 
     request: int
@@ -201,8 +192,7 @@ class TimingSetAsked:
     value_ms: Millis
 
 
-@frozen
-class FailoverAsked:
+class FailoverAsked(Struct, frozen=True):
     """``SENTINEL FAILOVER name [COORDINATED]``."""
 
     request: int
@@ -210,8 +200,7 @@ class FailoverAsked:
     coordinated: bool
 
 
-@frozen
-class CrashPointsSetAsked:
+class CrashPointsSetAsked(Struct, frozen=True):
     """``SENTINEL SIMULATE-FAILURE``."""
 
     request: int
@@ -219,8 +208,7 @@ class CrashPointsSetAsked:
     after_promotion: bool
 
 
-@frozen
-class FlushAsked:
+class FlushAsked(Struct, frozen=True):
     """``SENTINEL FLUSHCONFIG``."""
 
     request: int
@@ -248,6 +236,7 @@ Input: TypeAlias = (
     | LinkLost
     | PingAnswered
     | InfoHeard
+    | PauseAnswered
     | HelloAccepted
     | PubSubHeard
     | HelloHeard

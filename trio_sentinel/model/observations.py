@@ -104,6 +104,10 @@ class ServerSense(LinkSense):
     """`master_failover_state`; None while the server never reported one."""
     failover_state_since_ms: Millis = 0
     script_kill_sent: bool = False
+    writers_paused: bool | None = None
+    """Whether it took the last order to hold its writers back; None while that is not known."""
+    paused_at_offset: int | None = None
+    """How far it had written when its writers were held back already."""
     corrected_at_ms: Millis | None = None
     """When it was last ordered to follow the master, after it was found astray."""
 
@@ -145,8 +149,6 @@ class Opinion(Watch):
     master_down: bool = False
     voted_for: RunId | None = None
     vote_epoch: Epoch = 0
-    told_epoch: Epoch = 0
-    """The ``vote_epoch`` that was told last."""
     hello_at_ms: Millis = 0
     """When its last hello for this master came (`last_hello_time`)."""
     stale: Hello | None = None

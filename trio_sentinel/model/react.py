@@ -15,7 +15,9 @@ from trio_sentinel.model.effects import (
     Effect,
     HandOver,
     KillClients,
+    PauseWriters,
     Promote,
+    ReleaseWriters,
     Repoint,
     RunReconfigScript,
 )
@@ -49,7 +51,16 @@ def _promotion_sent(s: Situation, event: e.PromotionSent) -> Iterator[Effect]:
         yield Promote(master.link(event.address))
     else:
         host = s.state.shown(event.address.host)
-        yield HandOver(master.link(), host, event.address.port, event.handover_ms)
+        yield HandOver(master.link(), host, event.address.port, event.handover_ms, at_once=event.caught_up)
+
+
+def _writers_paused(s: Situation, event: e.WritersPaused) -> Iterator[Effect]:
+    yield PauseWriters(_master(s, event).link(), event.pause_ms)
+
+
+def _failover_aborted(s: Situation, event: e.FailoverAborted) -> Iterator[Effect]:
+    if event.release is not None:
+        yield ReleaseWriters(_master(s, event).link(), call_off=event.release is e.Release.CALL_OFF)
 
 
 def _promotion_published(s: Situation, event: e.PromotionPublished) -> Iterator[Effect]:
@@ -98,6 +109,8 @@ def _master_switched(s: Situation, event: e.MasterSwitched) -> Iterator[Effect]:
 
 REACT: dict[type[e.Event], Callable[[Situation, Any], Iterator[Effect]]] = {
     e.LeaderElected: _leader_elected,
+    e.WritersPaused: _writers_paused,
+    e.FailoverAborted: _failover_aborted,
     e.PromotionSent: _promotion_sent,
     e.PromotionPublished: _promotion_published,
     e.ReconfSent: _follow_promoted,

@@ -39,6 +39,7 @@ from trio_sentinel.model.state import (
     Reconf,
     ReconfiguringReplicas,
     SelectingReplica,
+    SendingPromotion,
     UpdatingConfig,
     WaitingForPromotion,
     WaitingForVotes,
@@ -354,7 +355,7 @@ def _info_due_ms(s: Situation, master: Master, sense: ServerSense) -> Millis:
 
 def _info_period_ms(s: Situation, master: Master, sense: ServerSense) -> Millis:
     info_period_ms = s.state.timing.info_period_ms
-    if sense.leads:
+    if sense.leads and not _hands_over(master):
         return info_period_ms
     eager_since_ms = _eager_since_ms(master, sense)
     if eager_since_ms is not None:
@@ -363,6 +364,11 @@ def _info_period_ms(s: Situation, master: Master, sense: ServerSense) -> Millis:
     if master.o_down or master.s_down or master.failover is not None or sense.master_link_down_ms != 0:
         return min(FAST_INFO_MS, info_period_ms)
     return info_period_ms
+
+
+def _hands_over(master: Master) -> bool:
+    """Whether the master itself was asked to hand over. It looks at what it waits for whenever it hears something."""
+    return master.failover is not None and master.failover.holds_writers_back
 
 
 def _eager_since_ms(master: Master, sense: ServerSense) -> Millis | None:
@@ -375,7 +381,9 @@ def _eager_since_ms(master: Master, sense: ServerSense) -> Millis | None:
             wanted_ms = failover.wanted_info_since_ms(master, running)
             heard = sense.info_at_ms is not None and sense.info_at_ms >= wanted_ms
             return None if heard else running.phase_since_ms
-        case WaitingForPromotion(candidate) if sense.address == candidate:
+        case SendingPromotion(candidate, paused_at_ms) if sense.address in (candidate, master.address):
+            return paused_at_ms
+        case WaitingForPromotion(candidate) if sense.address in (candidate, master.address):
             return running.phase_since_ms
         case ReconfiguringReplicas(_, True):
             replica = master.replicas[sense.address]

@@ -74,6 +74,7 @@ def _link_opened(s: Situation, heard: i.LinkOpened) -> tuple[str, ...] | None:
         sense.pending = 0
         if isinstance(sense, ServerSense):
             sense.info_in_flight = sense.hello_in_flight = False
+            sense.writers_paused = sense.paused_at_offset = None
         else:
             forget_questions(s, sense)  # what was asked over the connection before is not answered over this one
             s.disturbed += _opinions_of(s, sense)
@@ -196,7 +197,19 @@ def _info_heard(s: Situation, heard: i.InfoHeard) -> tuple[str, ...] | None:
     if reading.failover_state is not None and reading.failover_state != sense.failover_state:
         sense.failover_state = reading.failover_state
         sense.failover_state_since_ms = s.now_ms
+    if sense.writers_paused and sense.paused_at_offset is None:
+        sense.paused_at_offset = reading.written_offset
     return waiting
+
+
+def _pause_answered(s: Situation, heard: i.PauseAnswered) -> tuple[str, ...] | None:
+    """Replies come in order: every INFO that follows was written while writers were held back."""
+    sense = s.senses.servers.get((heard.link.master, heard.link.address))
+    if sense is None:
+        return None
+    s.disturbed.append(sense)
+    sense.writers_paused = heard.ok
+    return (sense.master,)
 
 
 def _hello_accepted(s: Situation, heard: i.HelloAccepted) -> None:
@@ -302,6 +315,7 @@ PERCEIVE: dict[type[i.Input], Callable[[Situation, Any], tuple[str, ...] | None]
     i.LinkLost: _link_lost,
     i.PingAnswered: _ping_answered,
     i.InfoHeard: _info_heard,
+    i.PauseAnswered: _pause_answered,
     i.HelloAccepted: _hello_accepted,
     i.PubSubHeard: _pubsub_heard,
     i.HelloHeard: _hello_heard,

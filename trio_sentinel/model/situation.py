@@ -6,9 +6,13 @@ from typing import Protocol
 
 from attrs import Factory, define
 
+from trio_sentinel.model.events import Release
 from trio_sentinel.model.observations import NEVER_MS, Observations, Opinion, PeerSense, ServerSense, Watch
-from trio_sentinel.model.state import Master, Replica, SentinelState
+from trio_sentinel.model.state import Master, Replica, SendingPromotion, SentinelState
 from trio_sentinel.model.values import Address, Hello, Millis, Role, RunId
+
+STILL_REPLICA_MS = 2000
+"""A candidate whose last INFO is older than this may have been promoted since."""
 
 
 class Dice(Protocol):
@@ -84,6 +88,25 @@ class Situation:
             and sense.info_at_ms is not None
             and self.now_ms - sense.info_at_ms < 2 * self.state.timing.info_period_ms
         )
+
+    def release(self, master: Master) -> Release | None:
+        """How a master that holds its writers back for a coordinated failover can go on as before, if at all.
+
+        Once it was ordered to hand over, only while the candidate is known to be a replica still: a handover that is
+        called off when it is done would leave two masters. Otherwise its own timeout ends it.
+        """
+        running = master.failover
+        if running is None or not running.holds_writers_back:
+            return None
+        if isinstance(running.phase, SendingPromotion):
+            return Release.UNPAUSE
+        candidate = None if running.promoted is None else master.replicas.get(running.promoted)
+        if candidate is None or candidate.role is not Role.REPLICA or candidate.s_down:
+            return None
+        heard_at_ms = self.server(master, candidate.address).info_at_ms
+        if heard_at_ms is None or self.now_ms - heard_at_ms > STILL_REPLICA_MS:
+            return None
+        return Release.CALL_OFF
 
     def up_for(self, replica: Replica, length_ms: Millis) -> bool:
         """Whether `replica` did not enter S_DOWN within the last `length_ms` (core.md 5.3, no-down-for)."""

@@ -53,6 +53,8 @@ class SendingPromotion:
     """`send_slaveof_noone`: the chosen replica (or, coordinated, the master) must be reachable to get the order."""
 
     candidate: Address
+    paused_at_ms: Millis | None = None
+    """Coordinated: when the master was asked to hold its writers back until the candidate has caught up."""
 
 
 @frozen
@@ -100,6 +102,17 @@ class Failover:
     manner: Manner
     phase: Phase
     phase_since_ms: Millis
+
+    @property
+    def holds_writers_back(self) -> bool:
+        """Whether writers wait at the master for the end of a coordinated failover."""
+        match self.phase:
+            case SendingPromotion(_, paused_at_ms):
+                return paused_at_ms is not None
+            case WaitingForPromotion():
+                return self.manner is Manner.COORDINATED
+            case _:
+                return False
 
     @property
     def promoted(self) -> Address | None:
@@ -151,8 +164,6 @@ class Master:
     voted_for: RunId | None = None
     attempt_at_ms: Millis | None = None
     """`failover_start_time`: my last attempt or vote for another, moved by up to 1 s; None = never."""
-    delay_told_ms: Millis | None = None
-    """The ``attempt_at_ms`` for which the delay was told: once is enough."""
     failover_epoch: Epoch = 0
     failover: Failover | None = None
     stand_at_ms: Millis | None = None

@@ -263,6 +263,14 @@ def _ordered(s: Situation, event: e.PromotionSent | e.ReconfSent | e.ReconfTimed
     return iter(())
 
 
+def _writers_paused(s: Situation, event: e.WritersPaused) -> Iterator[Effect]:
+    master = s.state.masters[event.subject.master]
+    sense = s.server(master)
+    sense.writers_paused = sense.paused_at_offset = None
+    expect_info(s, master.name, master.address)
+    return iter(())
+
+
 UPKEEP: dict[type[e.Event], Callable[[Situation, Any], Iterator[Effect]]] = {
     e.SentinelRestored: _restored,
     e.MasterMonitored: _master_changed,
@@ -278,6 +286,7 @@ UPKEEP: dict[type[e.Event], Callable[[Situation, Any], Iterator[Effect]]] = {
     e.SettingChanged: _setting_changed,
     e.ReplicaConverted: _corrected,
     e.ReplicaRepointed: _corrected,
+    e.WritersPaused: _writers_paused,
     e.PromotionSent: _ordered,
     e.ReconfSent: _ordered,
     e.ReconfTimedOut: _ordered,

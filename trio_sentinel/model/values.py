@@ -149,5 +149,8 @@ class InfoReading:
     master_link_down_ms: Millis = 0
     priority: int | None = None
     repl_offset: int | None = None
+    """Of a replica: how far it has read."""
+    written_offset: int | None = None
+    """Of a master: how far it has written."""
     announced: bool | None = None
     failover_state: str | None = None

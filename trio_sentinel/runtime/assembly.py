@@ -140,6 +140,7 @@ def assemble(
         own_password=directives.requirepass or None,
     )
     bridge.links, bridge.board, bridge.keeper, bridge.errands = links, board, keeper, errands
+    bridge.catch_up = link_reactor.catch_up
     bridge.names = host.make_resolver(bridge.name_resolved)
     remarks = Remarks(engine.state, engine.senses, host.clock, log)
     bridge.remarks = remarks.about

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from attrs import Factory, define, field, frozen
 
 from trio_sentinel.model.values import Millis
 from trio_sentinel.ports import Mind, Transport
 from trio_sentinel.runtime.board import Board
+from trio_sentinel.runtime.rates import Rates, Sample
 from trio_sentinel.runtime.session_rights import Roster
 from trio_sentinel.wire import resp
 from trio_sentinel.wire.acl_log import AclLog
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 CACHED_REPLIES: Final = 4096
 CACHED_BATCHES: Final = 1024
+MAX_ANSWER: Final = 16 * 1024
 FIXED_BUFFER: Final = 16 * 1024
 GUEST_OVERFLOW: Final = 1024
 SWEEPS_PER_SECOND: Final = 10
@@ -60,6 +62,18 @@ class Directives(Protocol):
     @property
     def client_output_buffer_limits(self) -> Sequence[tuple[str, int, int, int]]:
         """Per class (``normal``, ``pubsub``): hard limit, soft limit, seconds the soft one may last; 0 = none."""
+
+    @property
+    def availability_zone(self) -> str:
+        """What HELLO and INFO tell of it; empty for nothing."""
+
+    @property
+    def extended_redis_compatibility(self) -> bool:
+        """Whether HELLO and INFO use the names of Redis."""
+
+    @property
+    def tls_auth_clients_user(self) -> str:
+        """What of a client certificate names a user: ``CN``, ``URI``, or ``off``."""
 
     @property
     def acllog_max_len(self) -> int:
@@ -124,6 +138,8 @@ class Clients:
     """Everybody who is connected, and what INFO counts."""
 
     sessions: dict[int, Session] = Factory(dict)
+    swept_at_ms: Millis = 0
+    """The time of the last `sweep`: good enough for when a client was last active."""
     next_id: int = 1
     paused_until_ms: Millis | None = None
     pause_writes_only: bool = False
@@ -138,8 +154,10 @@ class Clients:
     denied_auth: int = 0
     denied_command: int = 0
     denied_channel: int = 0
+    denied_certificate: int = 0
     cut_for_query: int = 0
     cut_for_output: int = 0
+    rates: Rates = Factory(Rates)
     evicted: int = 0
     memory_limit: int = 0
     """Bytes that all clients together may take; 0 = no limit."""
@@ -188,6 +206,8 @@ class Clients:
         To be called `SWEEPS_PER_SECOND` times a second: the pause is looked at each time, every client once a second,
         for thousands of them are work, too.
         """
+        self.swept_at_ms = now_ms
+        self.rates.note(Sample(now_ms, self.commands, self.net_input, self.net_output))
         if self.paused_until_ms is not None and now_ms >= self.paused_until_ms:
             self.unpause()
         if not self._unvisited:
@@ -225,6 +245,14 @@ class Clients:
         """The port closes: everybody gets what is already written, and EOF."""
         for session in self:
             session.close(flush=True)
+
+
+class Known(NamedTuple):
+    """The answer to a whole received chunk."""
+
+    reply: bytes
+    requests: int
+    last: resp.Argv
 
 
 @define(eq=False, kw_only=True)
@@ -265,6 +293,7 @@ class House:
     """By class of clients: hard limit, soft limit, seconds."""
     _free_at_s: float = 0.0  # when those who asked for expensive things have waited as long as they took
     _replies: dict[int, dict[resp.Argv, bytes]] = Factory(lambda: {2: {}, 3: {}})
+    _answers: dict[int, dict[bytes, Known]] = Factory(lambda: {2: {}, 3: {}})
     _replies_version: int = -1
 
     def __attrs_post_init__(self) -> None:
@@ -276,13 +305,16 @@ class House:
     def replies(self, proto: int) -> dict[resp.Argv, bytes]:
         """Replies without ages, by request; emptied by every decision of the model."""
         if self._replies_version != self.mind.version:
-            self._replies[2].clear()
-            self._replies[3].clear()
-            self._replies_version = self.mind.version
+            self._forget()
         cache = self._replies[proto]
         if len(cache) > CACHED_REPLIES:
             cache.clear()
         return cache
+
+    @property
+    def is_in_arrears(self) -> bool:
+        """Whether expensive commands have not yet been made good."""
+        return self.clock_s() < self._free_at_s
 
     def hold_back(self, deed: Callable[[], None], took_s: float) -> None:
         """Do `deed` when all those who were held back before have had their time, and this one as well.
@@ -293,6 +325,26 @@ class House:
         now_s = self.clock_s()
         self._free_at_s = max(now_s, self._free_at_s) + 2 * took_s
         self.after(deed, self._free_at_s - now_s)
+
+    def _forget(self) -> None:
+        for cache in (self._replies[2], self._replies[3], self._answers[2], self._answers[3]):
+            cache.clear()
+        self._replies_version = self.mind.version
+
+    def answer_to(self, chunk: bytes, proto: int) -> Known | None:
+        """The whole answer to a received chunk, when it is known and no decision of the model came since."""
+        if self._replies_version != self.mind.version:
+            self._forget()
+            return None
+        return self._answers[proto].get(chunk)
+
+    def remember_answer(self, chunk: bytes, proto: int, known: Known) -> None:
+        """Keep the answer to a chunk until the next decision."""
+        if len(known.reply) <= MAX_ANSWER:
+            answers = self._answers[proto]
+            if len(answers) > CACHED_BATCHES:
+                answers.clear()
+            answers[chunk] = known
 
     def remember_batch(self, chunk: bytes, requests: tuple[resp.Argv, ...]) -> None:
         """Keep how `chunk` is cut. Cutting depends on nothing else: it began and ended between requests."""

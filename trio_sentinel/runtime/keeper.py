@@ -16,7 +16,10 @@ from trio_sentinel.model.inputs import ConfigSaved, ConfigSaveFailed, Input
 from trio_sentinel.model.snapshot import Snapshot
 
 JOIN_S: Final = 0.2
-"""How long a save that nobody waits for may wait for others to join it."""
+"""How long a save that nobody waits for may wait for others to join it ..."""
+JOIN_SHARE: Final = 10
+MOST_JOIN_S: Final = 2.0
+"""... or this many times what the last one took, up to this: a file that a thousand discoveries change is large."""
 LAST_SAVE_S: Final = 3.0
 """How long the last save may take when the sentinel is stopped."""
 
@@ -41,6 +44,7 @@ class Keeper:
         self._hear = hear
         self._wanted = 0
         self._saved = 0
+        self._took_s = 0.0
         self._urgent = trio.Event()
         self._some = trio.Event()
 
@@ -56,7 +60,7 @@ class Keeper:
         try:
             while True:
                 await self._some.wait()
-                with trio.move_on_after(JOIN_S):
+                with trio.move_on_after(min(max(JOIN_S, JOIN_SHARE * self._took_s), MOST_JOIN_S)):
                     await self._urgent.wait()
                 self._some, self._urgent = trio.Event(), trio.Event()
                 await self._save()
@@ -67,10 +71,12 @@ class Keeper:
 
     async def _save(self) -> None:
         version, snapshot = self._wanted, self._engine.snapshot()
+        began = trio.current_time()
         try:
             await self._store.save(snapshot)
         except (OSError, RuntimeError) as error:  # RuntimeError: how Python before 3.13 tells a loop of symbolic links
             self._hear(ConfigSaveFailed(version, str(error)))
         else:
             self._saved = version
+            self._took_s = trio.current_time() - began
             self._hear(ConfigSaved(version))

@@ -18,6 +18,7 @@ from trio_sentinel.model.inputs import (
     HelloHeard,
     InfoHeard,
     OpinionHeard,
+    PauseAnswered,
     PingAnswered,
     PubSubHeard,
 )
@@ -28,8 +29,9 @@ from trio_sentinel.wire import readings
 from trio_sentinel.wire.orders import HELLO_CHANNEL, Awaited, Expected, Order
 from trio_sentinel.wire.replies import ErrorReply, Reply, ReplyReader
 
-MAX_AWAITED: Final = 4096
-"""Replies a server may owe us. The model stops asking at a hundred, so more means that something is wrong."""
+MAX_AWAITED: Final = 65_536
+"""Replies that may be owed to us. The model stops asking a server at a hundred; a peer may owe it a hello and an answer
+for each master that it shares with us. More means that something is wrong."""
 
 _PONG: Final = b"+PONG\r\n"
 _CHANNEL: Final = HELLO_CHANNEL.encode()
@@ -132,6 +134,9 @@ class CommandConnection:
                 self._mind.hear(InfoHeard(self._link, readings.info(reply), reply))
             else:
                 self._mind.hear(InfoHeard(self._link, None, b""))
+        elif expected is Awaited.PAUSE:
+            assert isinstance(self._link, ServerLink)
+            self._mind.hear(PauseAnswered(self._link, not isinstance(reply, ErrorReply)))
         elif isinstance(expected, SayHello):
             ok = not isinstance(reply, ErrorReply)
             self._mind.hear(HelloAccepted(self._link, expected.hello.master, ok))

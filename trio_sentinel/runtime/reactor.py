@@ -33,10 +33,13 @@ from trio_sentinel.runtime.transport import SocketTransport, TlsTransport, reaso
 
 MakeHandler: TypeAlias = Callable[[Transport], Handler]
 
+CANNOT_BIND: Final = "Can't bind socket"
+"""Begins the reason of a connection that failed because of ``bind-source-addr``, in stock's words."""
 EVENTS_PER_TURN: Final = 256
 ACCEPTS_PER_TURN: Final = 64
 DEFER_ROUNDS: Final = 16
 TURN_S: Final = 0.01
+CATCH_UP_S: Final = 0.1
 GRACE_S: Final = 10.0
 """How long a TLS handshake, and the last bytes of a closed connection, may take."""
 RETRY_ACCEPT_S: Final = 1.0
@@ -192,7 +195,7 @@ class Dialing:
                 try:
                     sock.bind((source_address, 0))
                 except OSError as error:
-                    self._fail_later(f"Can't bind socket: {reason_of(error)}")
+                    self._fail_later(f"{CANNOT_BIND}: {reason_of(error)}")
                     return
             code = sock.connect_ex(_numeric(address))
         except OSError as error:  # not a numeric host
@@ -409,6 +412,12 @@ class Reactor:
             self._in_turn = False
         if self._deferred:
             self._waker.ring()
+
+    def catch_up(self) -> None:
+        """Turns until nobody waits any more, but not for longer than `CATCH_UP_S`."""
+        end = time.perf_counter() + CATCH_UP_S
+        while not self._closed and (self._round or self._poller.ready(1)) and time.perf_counter() < end:
+            self.turn()
 
     def _begin_round(self) -> None:
         """Everybody who is ready, then the listeners."""

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from trio_sentinel.model.events import AgreedDown, Event, FailoverAborted, MasterRemoved, VoteCast
-from trio_sentinel.model.inputs import HelloHeard, NameResolved, OpinionHeard
+from trio_sentinel.model.inputs import HelloHeard, LinkLost, NameResolved, OpinionHeard
 from trio_sentinel.model.observations import Observations
 from trio_sentinel.model.state import SentinelState
-from trio_sentinel.model.values import Level, Millis, is_ip
+from trio_sentinel.model.values import Channel, Level, LinkId, Millis, PeerLink, Subject, is_ip
 from trio_sentinel.ports import Clock
+from trio_sentinel.runtime.reactor import CANNOT_BIND
 
 MAX_NAMES: Final = 1024
 """Unresolved names that are remembered; when there are more, some are told of again."""
@@ -37,6 +38,7 @@ class Remarks:
             OpinionHeard: self._vote,
             HelloHeard: self._hello,
             NameResolved: self._name,
+            LinkLost: self._lost,
         }
 
     def hear(self, events: tuple[Event, ...]) -> None:
@@ -78,6 +80,28 @@ class Remarks:
             self._fail(heard.host)
         else:
             self._unresolved.discard(heard.host)
+
+    def _lost(self, heard: LinkLost) -> None:
+        """A connection that could not even be tried; a server that refuses or closes it is no news."""
+        subject = self._subject(heard.link) if heard.reason.startswith(CANNOT_BIND) else None
+        if subject is not None:
+            channel = "-cmd-link-reconnection" if heard.channel is Channel.COMMAND else "-pubsub-link-reconnection"
+            self._log(Level.DEBUG, f"{channel} {subject} #{heard.reason}")
+
+    def _subject(self, link: LinkId) -> Subject | None:
+        """Who is at the other end; of a peer that several masters share, as the first of them knows it."""
+        state = self._state
+        if isinstance(link, PeerLink):
+            knowing = next((master for master in state.masters.values() if link.run_id in master.peers), None)
+            if knowing is None:
+                return None
+            return state.subject_of_peer(knowing, link.run_id, knowing.peers[link.run_id].address)
+        master = state.masters.get(link.master)
+        if master is None:
+            return None
+        if link.address == master.address:
+            return state.subject_of_master(master)
+        return state.subject_of_replica(master, link.address)
 
     def _fail(self, host: str) -> None:
         if host in self._unresolved:

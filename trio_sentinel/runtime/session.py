@@ -13,21 +13,22 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 from trio_sentinel.errors import CommandRefused, ProtocolError
 from trio_sentinel.model.effects import Answer, AnswerOpinion
 from trio_sentinel.model.values import Millis
 from trio_sentinel.ports import Handler, Transport
 from trio_sentinel.runtime.board import message_frame
-from trio_sentinel.runtime.clients import FIXED_BUFFER, GUEST_OVERFLOW, House
-from trio_sentinel.runtime.session_acl import note_denial
+from trio_sentinel.runtime.clients import FIXED_BUFFER, GUEST_OVERFLOW, House, Known
+from trio_sentinel.runtime.session_acl import note_denial, note_unknown_certificate
 from trio_sentinel.runtime.session_commands import HANDLERS
 from trio_sentinel.runtime.session_outbox import Mute, Outbox, Reply, Slot
-from trio_sentinel.runtime.session_rights import Account
+from trio_sentinel.runtime.session_rights import Account, names_in
 from trio_sentinel.runtime.session_tracking import Tracking
 from trio_sentinel.runtime.session_tracking import after as tracked_after
+from trio_sentinel.runtime.transport import TlsTransport
 from trio_sentinel.wire import answers, resp
 from trio_sentinel.wire.commands import Command
 from trio_sentinel.wire.requests import Make
@@ -39,6 +40,7 @@ PAUSE_READING_ABOVE: Final = 256 * 1024  # unsent bytes; drained to zero before 
 MAX_SLOTS: Final = 256
 SHARE_S: Final = 0.001
 EXPENSIVE_S: Final = 0.005
+MANY_WORDS: Final = 256  # of a request that will be expensive, and waits until those before it have been made good
 MAX_BATCH: Final = 4096  # bytes of a chunk that is worth remembering
 MAX_BATCH_ARGUMENTS: Final = resp.MAX_GUEST_ARGUMENTS
 
@@ -95,9 +97,11 @@ class Session:
         self.outbox = Outbox()
         self.reader = resp.RequestReader(house.directives.proto_max_bulk_len)
         self._stopped = Stop.NONE
-        self._deferred: Argv | None = None  # the command that CLIENT PAUSE holds back
+        self._deferred: Argv | None = None  # the command that is held back, by CLIENT PAUSE or for its size
         self._executing = False
         self._busy = False
+        self._calm = False
+        """Whether `_plain` was true when it was last looked at, and nothing happened since that could change it."""
         self._behind: list[bytes] = []  # messages caused by the command being executed
         self._ended = False
         self._soft_since_ms: Millis | None = None
@@ -106,6 +110,9 @@ class Session:
 
     def received(self, data: bytes) -> None:
         """Run what is complete."""
+        if self._calm and (known := self.house.answer_to(data, self.proto)) is not None and self._may_repeat(data):
+            self._answer(len(data), known)
+            return
         if self.gone:
             return
         clients = self.house.clients
@@ -114,9 +121,10 @@ class Session:
         clients.reads += 1
         self.active_at_ms = self.house.mind.now_ms()
         batch = self.house.batches.get(data)
-        if batch is not None and self._plain(data) and self._repeat(batch):
+        if batch is not None and self._plain() and self._may_repeat(data) and self._repeat(data, batch):
             return
-        fresh = self.reader.idle and len(data) <= MAX_BATCH and batch is None
+        unproven = batch is None or (self.user is not None and not self.user.unrestricted)
+        fresh = unproven and self.reader.idle and len(data) <= MAX_BATCH
         self.reader.feed(data)
         if fresh:
             self._work(data)
@@ -201,7 +209,8 @@ class Session:
     @property
     def memory(self) -> int:
         """Bytes that this client makes us keep."""
-        return self.reader.buffered + self.output_bytes + self.house.board.held(self).size
+        held_back = sum(map(len, self._deferred)) if self._deferred else 0
+        return self.reader.buffered + held_back + self.output_bytes + self.house.board.held(self).size
 
     @property
     def last_command(self) -> str | None:
@@ -292,21 +301,46 @@ class Session:
 
     # ------------------------------------------------------------ requests
 
-    def _plain(self, chunk: bytes) -> bool:
-        """Whether the cacheable requests in `chunk` may be answered without looking closer."""
+    def _plain(self) -> bool:
+        """Whether nothing of this client's own stands between a cacheable request and its reply. Only its own requests
+        and `_stop` and `_leave` change that, so it is looked at when they are done, and kept in `_calm`."""
         return (
             self.reader.idle
             and not self._stopped
             and not self.closing
+            and not self.gone
+            and not self.outbox.slots
             and self.mute is Mute.NO
             and self.tracking is None
-            and self.house.clients.paused_until_ms is None
-            and self.user is not None
-            and (self.user.unrestricted or chunk in self.user.proven)
             and not self.in_pubsub
         )
 
-    def _repeat(self, batch: tuple[Argv, ...]) -> bool:
+    def _may_repeat(self, chunk: bytes) -> bool:
+        """The rest of it, which others may change at any time."""
+        user = self.user
+        if user is None or self.house.clients.paused_until_ms is not None:
+            return False
+        return user.unrestricted or chunk in user.proven
+
+    def _answer(self, received: int, known: Known) -> None:
+        """Give the answer to a whole chunk. What most requests of most clients come to: short on purpose."""
+        clients, reply = self.house.clients, known.reply
+        sent = len(reply)
+        self.net_input += received
+        self.net_output += sent
+        self.commands_run += known.requests
+        self.active_at_ms = clients.swept_at_ms or self.active_at_ms
+        self._last_cached = known.last
+        clients.net_input += received
+        clients.net_output += sent
+        clients.commands += known.requests
+        clients.reads += 1
+        clients.writes += 1
+        self.transport.send(reply)
+        if self.transport.unsent:
+            self._check_output(self.house.mind.now_ms())
+
+    def _repeat(self, chunk: bytes, batch: tuple[Argv, ...]) -> bool:
         """Answer a known chunk from the cache; False when a reply is missing."""
         cache = self.house.replies(self.proto)
         try:
@@ -317,11 +351,10 @@ class Session:
         self.house.clients.commands += len(batch)
         self._last_cached = batch[-1]
         data = replies[0] if len(replies) == 1 else b"".join(replies)
-        if self.outbox.slots:
-            self.outbox.write(data)
-        else:
-            self._send(data)
-        if self.transport.unsent or self.outbox.slots:
+        self.house.remember_answer(chunk, self.proto, Known(data, len(batch), batch[-1]))
+        self._calm = True
+        self._send(data)
+        if self.transport.unsent:
             self._check_output(self.house.mind.now_ms())
         return True
 
@@ -330,6 +363,7 @@ class Session:
         if self._busy or self.gone:
             return
         self._busy = True
+        self._calm = False
         batch: list[Argv] = []
         repeatable = chunk is not None
         began_s = now_s = self.house.clock_s()
@@ -338,6 +372,11 @@ class Session:
                 argv = self._deferred or self.reader.next(self.user is None)
                 self._deferred = None
                 if argv is None:
+                    break
+                if len(argv) > MANY_WORDS and self.house.is_in_arrears:
+                    self._deferred = argv
+                    self._stop(Stop.TURN)
+                    repeatable = False
                     break
                 repeatable = self._run(argv) and repeatable
                 batch.append(argv)
@@ -356,7 +395,7 @@ class Session:
                 self.user.prove(chunk)
         self.flush()
         if Stop.TURN in self._stopped:
-            if now_s - began_s >= EXPENSIVE_S:
+            if now_s - began_s >= EXPENSIVE_S or self._deferred is not None:
                 self.house.hold_back(self._next_turn, now_s - began_s)
             else:
                 self.house.later(self._next_turn)
@@ -382,7 +421,7 @@ class Session:
             sub = command.subcommands.get(argv[1].lower())
             if sub is None:
                 shown = resp.told(argv[1][:128])
-                return None, f"ERR unknown subcommand '{shown}'. Try {command.name.upper()} HELP."
+                return None, f"ERR unknown subcommand '{shown}'. Try {resp.told(argv[0]).upper()} HELP."
             command = sub
         if not command.accepts(len(argv)):
             return command, f"ERR wrong number of arguments for '{command.name}' command"
@@ -527,6 +566,7 @@ class Session:
         self.close(flush=False)
 
     def _stop(self, reason: Stop) -> None:
+        self._calm = False
         if not self._stopped and not self.gone:
             self.transport.pause()
         self._stopped |= reason
@@ -560,6 +600,7 @@ class Session:
         if self.gone:
             return
         self.gone = True
+        self._calm = False
         self.house.board.leave(self)
         self.house.clients.leave(self)
 
@@ -583,11 +624,25 @@ def admit(house: House, transport: Transport) -> Handler:
     """A new connection: its session, or a handler that hears nothing because it was turned away (1.1)."""
     refusal = house.refusal_of(transport)
     if refusal is None:
-        return Session(house, transport)
+        session = Session(house, transport)
+        if isinstance(transport, TlsTransport):
+            _know_by_certificate(session, transport.peer_certificate)
+        return session
     house.clients.rejected += 1
     transport.send(resp.error(refusal))
     transport.close(flush=True)
     return TurnedAway()
+
+
+def _know_by_certificate(session: Session, certificate: Mapping[str, Any]) -> None:
+    """Log in the user whom a client certificate names, where the configuration says so (V9)."""
+    house = session.house
+    names = names_in(certificate, house.directives.tls_auth_clients_user)
+    user = house.rights.certified(names)
+    if user is not None:
+        session.log_in(user)
+    elif names:
+        note_unknown_certificate(session, names[0])
 
 
 class TurnedAway:

@@ -30,6 +30,9 @@ _NO_FILE: Final = (
 _BITS: Final = "ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096"
 _NOT_SAVED: Final = "There was an error trying to save the ACLs. Please check the server logs for more information"
 _SHOWN_REFUSALS: Final = 10
+MAX_USERS: Final = 4096  # stock has no limit
+_KEPT: Final = 1024  # bytes of a name in ACL LOG: a stranger may send any
+_KEPT_LINE: Final = 4096  # of what describes the connection, its name included
 
 
 def _wrong(argv: Argv) -> str:
@@ -55,10 +58,21 @@ def note_failed_login(session: Session, command: bytes, name: bytes) -> None:
     _note(session, "auth", command, name)
 
 
+def note_unknown_certificate(session: Session, name: str) -> None:
+    """Keep a client certificate that names nobody who may come in."""
+    session.house.clients.denied_certificate += 1
+    _note(session, "tls-cert", b"TLS", text(name))
+
+
 def _note(session: Session, reason: str, what: bytes, user: bytes) -> None:
     now_ms = session.house.mind.wall_ms()
     refusal = Refusal(
-        reason=reason, object=what, user=user, client=line_of(session), created_at_ms=now_ms, updated_at_ms=now_ms
+        reason=reason,
+        object=what[:_KEPT],
+        user=user[:_KEPT],
+        client=line_of(session)[:_KEPT_LINE],
+        created_at_ms=now_ms,
+        updated_at_ms=now_ms,
     )
     session.house.acl_log.note(refusal)
 
@@ -173,6 +187,8 @@ def setuser(session: Session, argv: Argv) -> Reply:
     rights, name = session.house.rights, told(argv[2])
     if not is_name(name):
         raise refuse(BAD_NAME)
+    if name not in rights.users and len(rights.users) >= MAX_USERS:
+        raise refuse("Too many users")
     user = rights.users.get(name) or User(name=name, root=rights.fresh)
     try:
         changed = user.changed(merged(argv[3:]), rights.fresh)

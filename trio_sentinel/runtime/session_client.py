@@ -48,6 +48,15 @@ def flags_of(session: Session) -> str:
     return letters or "N"
 
 
+def told_who(session: Session) -> str:
+    """Who a client is, for a line of the log."""
+    return (
+        f"id={session.id} addr={session.transport.remote} laddr={session.transport.local} fd=0 "
+        f"name={told(session.name)} user={DEFAULT if session.user is None else session.user.name} "
+        f"lib-name={told(session.lib_name)} lib-ver={told(session.lib_ver)}"
+    )
+
+
 def line_of(session: Session) -> bytes:
     """One line of CLIENT LIST without its line end. Sizes that stock knows and we do not are 0, as is ``fd``."""
     now_ms = session.house.mind.now_ms()
@@ -201,24 +210,22 @@ def matching(asking: Session, words: Argv, *, skip_me: bool) -> list[Session]:
         if at + 1 == len(words):
             raise refuse("syntax error")
         option, value = words[at].lower(), words[at + 1]
+        base = option.removeprefix(b"not-")
+        if base == b"id":
+            named, at = _numbers(words, at + 1)
+            ids.setdefault(option, set()).update(named)
+            wanted = _numbered(ids[option])
+            filters[option] = wanted if base == option else _negated(wanted)
+            continue
         at += 2
         if option == b"skipme":
             if value.lower() not in (b"yes", b"no"):
                 raise refuse("syntax error")
             skip_me = value.lower() == b"yes"
             continue
-        base = option.removeprefix(b"not-")
-        if base == b"id":
-            named = ids.setdefault(option, set())
-            named.add(_client_id(value))
-            while at < len(words) and strict_int(words[at]) is not None:
-                named.add(_client_id(words[at]))
-                at += 1
-            wanted = _numbered(named)
-        elif base in _MAKERS and (base == option or base not in _NEVER_NEGATED):
-            wanted = _MAKERS.get(option, _MAKERS[base])(asking, value)
-        else:
+        if base not in _MAKERS or (base != option and base in _NEVER_NEGATED):
             raise refuse("syntax error")
+        wanted = _MAKERS.get(option, _MAKERS[base])(asking, value)
         filters[option] = wanted if base == option else _negated(wanted)
     return [
         client
@@ -227,13 +234,15 @@ def matching(asking: Session, words: Argv, *, skip_me: bool) -> list[Session]:
     ]
 
 
-def _client_id(word: bytes) -> int:
-    number = strict_int(word)
-    if number is None:
-        raise refuse("syntax error")
-    if number <= 0:
-        raise refuse("client-id should be greater than 0")
-    return number
+def _numbers(words: Argv, at: int) -> tuple[set[int], int]:
+    """The client numbers that stand from `at` on, be there none, and the place behind them."""
+    found: set[int] = set()
+    while at < len(words) and (number := strict_int(words[at])) is not None:
+        if number <= 0:
+            raise refuse("client-id should be greater than 0")
+        found.add(number)
+        at += 1
+    return found, at
 
 
 def _numbered(ids: set[int]) -> Filter:

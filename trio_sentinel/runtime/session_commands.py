@@ -96,14 +96,18 @@ def hello(session: Session, argv: Argv) -> Reply:
     if name is not None:
         session.name = name
     session.proto = proto
+    directives = session.house.directives
+    redis = directives.extended_redis_compatibility
     pairs = [
-        (resp.bulk("server"), resp.bulk("valkey")),
-        (resp.bulk("version"), resp.bulk(info.SPOKEN_VERSION)),
+        (resp.bulk("server"), resp.bulk("redis" if redis else "valkey")),
+        (resp.bulk("version"), resp.bulk(info.COMPATIBLE_VERSION if redis else info.SPOKEN_VERSION)),
         (resp.bulk("proto"), resp.integer(proto)),
         (resp.bulk("id"), resp.integer(session.id)),
         (resp.bulk("mode"), resp.bulk("sentinel")),
         (resp.bulk("modules"), resp.array([])),
     ]
+    if directives.availability_zone:
+        pairs.append((resp.bulk("availability_zone"), resp.bulk(directives.availability_zone)))
     return resp.mapping(pairs, proto)
 
 
@@ -191,7 +195,8 @@ def shutdown(session: Session, argv: Argv) -> Reply:
         raise refuse("No shutdown in progress.")
     if b"failover" in words:
         raise refuse("SHUTDOWN FAILOVER is only supported in cluster mode.")
-    session.house.shutdown("User requested shutdown...")
+    session.closing = True  # what came in the same packet does not run any more
+    session.house.shutdown(f"User requested shutdown... (user request from '{session_client.told_who(session)}')")
     return NOTHING
 
 
@@ -202,7 +207,8 @@ def information(session: Session, argv: Argv) -> Reply:
     scripts, mind = house.scripts, house.mind
     lines = info.sentinel_lines(mind.state, scripts.running, scripts.queued, mind.now_ms())
     facts = _facts(session) if sections != ("sentinel",) else {}
-    return resp.bulk(info.render(sections, facts, house.identity.listeners, lines))
+    mode = "redis_mode" if house.directives.extended_redis_compatibility else "server_mode"
+    return resp.bulk(info.render(sections, facts, house.identity.listeners, lines, mode=mode))
 
 
 def _facts(session: Session) -> dict[str, str | int]:
@@ -227,6 +233,7 @@ def _facts(session: Session) -> dict[str, str | int]:
         "lru_clock": wall_ms // 1000 & 0xFFFFFF,
         "executable": identity.executable,
         "config_file": identity.config_file,
+        "availability_zone": house.directives.availability_zone,
         "trio_sentinel_version": identity.version,
         "connected_clients": len(clients),
         "maxclients": house.directives.maxclients,
@@ -251,6 +258,8 @@ def _facts(session: Session) -> dict[str, str | int]:
         "acl_access_denied_auth": clients.denied_auth,
         "acl_access_denied_cmd": clients.denied_command,
         "acl_access_denied_channel": clients.denied_channel,
+        "acl_access_denied_tls_cert": clients.denied_certificate,
+        **clients.rates.fields(),
         **{name: f"{seconds:.6f}" for name, seconds in house.cpu_seconds().items()},
     }
 

@@ -133,7 +133,7 @@ def getredir(session: Session, argv: Argv) -> Reply:
 def caching(session: Session, argv: Argv) -> Reply:
     """CLIENT CACHING YES|NO."""
     known = session.tracking
-    if known is None or not known.modes & {b"optin", b"optout"}:
+    if known is None:
         raise refuse(
             "CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled"
         )

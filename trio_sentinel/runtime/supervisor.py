@@ -8,14 +8,13 @@ Scopes follow events; they never decide.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 import trio
 
-from trio_sentinel.model.events import Event, FailoverDelayed, FailoverStarted
+from trio_sentinel.model.events import Event, FailoverStarted
 from trio_sentinel.model.state import PHASE_WORDS, SentinelState
 from trio_sentinel.model.values import Level
 
@@ -48,9 +47,6 @@ class Supervisor:
         """Something happened to the master."""
         if isinstance(event, FailoverStarted):
             self._changed.set()
-        elif isinstance(event, FailoverDelayed):
-            at = time.ctime(time.time() + event.until_ms / 1000 - trio.current_time())
-            self._log(Level.NOTICE, f"Next failover delay: I will not start a failover before {at}")
 
     def stop(self) -> None:
         """The master is watched no more."""

@@ -26,8 +26,10 @@ from trio_sentinel.model.effects import (
     KillClients,
     KillScript,
     OpenLink,
+    PauseWriters,
     PollInfo,
     Promote,
+    ReleaseWriters,
     Repoint,
     SayHello,
     SendPing,
@@ -55,6 +57,8 @@ LinkEffect: TypeAlias = (
     | AskPeer
     | Promote
     | Repoint
+    | PauseWriters
+    | ReleaseWriters
     | HandOver
     | KillClients
 )
@@ -121,6 +125,8 @@ class Switchboard:
             AskPeer: self._ask,
             Promote: self._promote,
             Repoint: self._repoint,
+            PauseWriters: self._pause_writers,
+            ReleaseWriters: self._release_writers,
             HandOver: self._hand_over,
             KillClients: self._kill_clients,
             KillScript: self._kill_script,
@@ -338,6 +344,16 @@ class Switchboard:
         connection = self._commands.get(effect.link)
         if connection is not None:
             self._put(connection, orders.repoint(effect, self._renamed(effect.link)))
+
+    def _pause_writers(self, effect: PauseWriters) -> None:
+        connection = self._commands.get(effect.link)
+        if connection is not None:
+            self._put(connection, orders.pause_writers(effect, self._renamed(effect.link)))
+
+    def _release_writers(self, effect: ReleaseWriters) -> None:
+        connection = self._commands.get(effect.link)
+        if connection is not None:
+            self._put(connection, orders.release_writers(effect, self._renamed(effect.link)))
 
     def _hand_over(self, effect: HandOver) -> None:
         connection = self._commands.get(effect.link)

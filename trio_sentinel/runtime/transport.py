@@ -195,6 +195,9 @@ class SocketTransport:
 
     def on_ready(self, events: int) -> None:
         """The socket is readable, writable, or in trouble. At most one read, so that all get their turn."""
+        if events == READ and self._interest & READ:  # nearly always
+            self._read()
+            return
         if events & WRITE:
             self._flush()
         if events & ~WRITE and not self.closed:

@@ -11,9 +11,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-
-import attrs
 
 from trio_sentinel.errors import ConfigError, StartupError
 from trio_sentinel.model.settings import MasterSettings
@@ -27,6 +26,7 @@ from trio_sentinel.sim.rehearsal import INCIDENTS, Outlook, Sample, percentile
 from trio_sentinel.sim.runs import Report, run, run_options
 from trio_sentinel.sim.screen import Screen, open_screen
 from trio_sentinel.sim.shrinking import shrink
+from trio_sentinel.sim.soak import Sum, run_quietly
 from trio_sentinel.sim.timelines import timeline
 
 FOUND = 1
@@ -126,30 +126,6 @@ def _tell(options: Options, given: argparse.Namespace, screen: Screen) -> int:
 # ---------------------------------------------------------------- many seeds
 
 
-@attrs.define(eq=False)
-class Tally:
-    """What many runs came to."""
-
-    runs: int = 0
-    virtual_ms: int = 0
-    failovers: int = 0
-    faults: int = 0
-    acknowledged: int = 0
-    findings: list[Report] = attrs.Factory(list)
-    seen: Counter[str] = attrs.Factory(Counter)
-
-    def add(self, report: Report) -> None:
-        """One more."""
-        self.runs += 1
-        self.virtual_ms += report.virtual_ms
-        self.failovers += report.failovers
-        self.faults += len(report.faults)
-        self.acknowledged += report.acknowledged
-        self.seen += report.seen
-        if report.broken is not None:
-            self.findings.append(report)
-
-
 def _search(given: argparse.Namespace, screen: Screen) -> int:
     first = random.SystemRandom().randrange(10**9) if given.first is None else given.first
     seeds: Iterator[int] = itertools.count(first)
@@ -158,8 +134,8 @@ def _search(given: argparse.Namespace, screen: Screen) -> int:
     seconds = DEFAULT_SECONDS if given.seconds is None and given.runs is None else given.seconds
     lasting = "" if seconds is None else f" for {seconds:.0f} s"
     screen.say(f"Seeds from {first}, in {given.jobs} processes{lasting}. Each is a deployment and its bad luck.")
-    tally, began_s = Tally(), time.monotonic()
-    for report in in_parallel(_run_quietly, seeds, given.jobs):
+    tally, began_s = Sum(), time.monotonic()
+    for report in in_parallel(partial(run_quietly, run), seeds, given.jobs):
         tally.add(report)
         if report.broken is not None:
             _show_finding(report, given, screen)
@@ -171,13 +147,7 @@ def _search(given: argparse.Namespace, screen: Screen) -> int:
     return FOUND if tally.findings else 0
 
 
-def _run_quietly(seed: int) -> Report:
-    report = run(seed)
-    report.told, report.notes, report.moves = [], [], []
-    return report
-
-
-def _pace(tally: Tally, past_s: float) -> str:
+def _pace(tally: Sum, past_s: float) -> str:
     speed = tally.virtual_ms / 1000 / max(past_s, 0.001)
     return f"{speed:,.0f} virtual s per s, {tally.failovers:,} failovers, {len(tally.findings)} findings"
 
@@ -195,10 +165,11 @@ def _show_finding(report: Report, given: argparse.Namespace, screen: Screen) -> 
         screen.say(f"    trio-sentinel simulate --replay '{shorter.options.text}'")
 
 
-def _show_tally(tally: Tally, past_s: float, screen: Screen) -> None:
+def _show_tally(tally: Sum, past_s: float, screen: Screen) -> None:
     hours = tally.virtual_ms / 3_600_000
+    faults = sum(count for name, count in tally.seen.items() if name.startswith("fault "))
     screen.say(
-        f"{tally.runs:,} runs, {hours:,.1f} hours of virtual time in {past_s:.0f} s; {tally.faults:,} faults, "
+        f"{tally.runs:,} runs, {hours:,.1f} hours of virtual time in {past_s:.0f} s; {faults:,} faults, "
         f"{tally.failovers:,} failovers, {tally.acknowledged:,} acknowledged writes"
     )
     if tally.findings:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 from attrs import define
+from msgspec import structs
 
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import inputs as i
@@ -33,7 +34,15 @@ CRASH_POINTS: tuple[str, ...] = (
     *(
         f"{when} {kind.__name__}"
         for when in ("before", "after")
-        for kind in (fx.AskPeer, fx.AnswerOpinion, fx.Promote, fx.Repoint, fx.HandOver, fx.SayHello, fx.KillClients)
+        for kind in (
+            fx.AskPeer,
+            fx.AnswerOpinion,
+            fx.Promote,
+            fx.Repoint,
+            fx.HandOver,
+            fx.SayHello,
+            fx.KillClients,
+        )
     ),
     *(f"after the event {kind.__name__}" for kind in (LeaderElected, PromotionSeen)),
 )
@@ -396,9 +405,9 @@ class SimSentinel:
             self._say(effect.link, effect if effect.hello.host else wire.once(effect, self._with_host))
 
     def _with_host(self, effect: fx.SayHello) -> fx.SayHello:
-        return attrs.evolve(effect, hello=attrs.evolve(effect.hello, host=self.address.host))
+        return structs.replace(effect, hello=attrs.evolve(effect.hello, host=self.address.host))
 
-    def _send_and_poll(self, effect: fx.Promote | fx.Repoint) -> None:
+    def _send_and_poll(self, effect: fx.Promote | fx.Repoint | fx.PauseWriters) -> None:
         self._say(effect.link, effect)
         self._say(effect.link, fx.PollInfo(effect.link))
 
@@ -478,6 +487,8 @@ EFFECTS: dict[type[fx.Effect], Callable[[SimSentinel, Any], None]] = {
     fx.AskPeer: SimSentinel._ask_peer,
     fx.Promote: SimSentinel._send_and_poll,
     fx.Repoint: SimSentinel._send_and_poll,
+    fx.PauseWriters: SimSentinel._send_and_poll,
+    fx.ReleaseWriters: SimSentinel._send,
     fx.HandOver: SimSentinel._send,
     fx.KillClients: SimSentinel._send,
     fx.Announce: SimSentinel._nothing,

@@ -21,6 +21,8 @@ SYNC_MS = (3, 40)
 """How long a replica takes from SLAVEOF to a link that is up."""
 CRON_MS = 1000
 HANDOVER_STEP_MS = 5
+DRAIN_MS = (1, 30)
+"""How long it takes until replicas have what a paused master wrote last."""
 MAX_LAG_MS = 10_000
 """``min-replicas-max-lag``, by default."""
 
@@ -131,6 +133,13 @@ class FakeServer:
             else:
                 self._publish(published)
             self.network.send(wire, accepted, back=True)
+        elif kind is fx.PauseWriters:
+            assert isinstance(link, ServerLink)
+            obeys = self.mood is Mood.WELL
+            if obeys:
+                self.paused_until_ms = max(self.paused_until_ms, self.world.now_ms + item.pause_ms)
+                self.drain_soon()
+            self.network.send(wire, i.PauseAnswered(link, obeys), back=True)
         elif kind is fx.KillScript:
             self.mood = Mood.WELL if self.mood is Mood.BUSY else self.mood
         elif self.mood in (Mood.WELL, Mood.STALE) and not self.refuses_orders:
@@ -145,7 +154,12 @@ class FakeServer:
     def _obey(self, wire: Wire, item: Any) -> None:
         """A transaction (core.md 14). While a FAILOVER runs, SLAVEOF is refused unless it was aborted first."""
         if isinstance(item, fx.HandOver):
-            self.hand_over(Address(item.host, item.port), item.timeout_ms)
+            self.hand_over(Address(item.host, item.port), item.timeout_ms, forced=item.at_once)
+            return
+        if isinstance(item, fx.ReleaseWriters):
+            if item.call_off:
+                self.end_handover()
+            self.paused_until_ms = 0
             return
         if isinstance(item, fx.Repoint) and item.abort_handover:
             self.end_handover()
@@ -240,12 +254,29 @@ class FakeServer:
         if not self.writable or (self.min_replicas and self._good_replicas() < self.min_replicas):
             return None
         self.offset += 1
-        for replica in self.replicas():
-            if replica.link_up and replica.synced_with == self.life and not replica.frozen and replica._hears_master():
-                if replica.branch == self.branch:
-                    late = int(self.world.random.random() * 2)
-                    replica.offset = max(replica.offset, self.offset - late)
+        for replica in self._readers():
+            late = int(self.world.random.random() * 2)
+            replica.offset = max(replica.offset, self.offset - late)
         return Write(self.world.now_ms, self.branch, self.offset)
+
+    def _readers(self) -> list[FakeServer]:
+        """The replicas that what is written here reaches now."""
+        return [
+            replica
+            for replica in self.replicas()
+            if replica.link_up and replica.synced_with == self.life and not replica.frozen and replica._hears_master()
+            if replica.branch == self.branch
+        ]
+
+    def drain_soon(self) -> None:
+        """What was written before a pause reaches the replicas while it lasts."""
+        self.world.after(self.world.random.randint(*DRAIN_MS), self._drain)
+
+    def _drain(self) -> None:
+        """What a paused master wrote before reaches its replicas."""
+        if self.up and not self.frozen and self.master is None:
+            for replica in self._readers():
+                replica.offset = max(replica.offset, self.offset)
 
     def _good_replicas(self) -> int:
         """Replicas that were heard of within ``min-replicas-max-lag``."""
@@ -267,28 +298,31 @@ class FakeServer:
 
     # ------------------------------------------------------------ FAILOVER
 
-    def hand_over(self, to: Address, timeout_ms: int) -> None:
-        """FAILOVER TO: pause, let the replica catch up, exchange the roles."""
+    def hand_over(self, to: Address, timeout_ms: int, *, forced: bool = False) -> None:
+        """FAILOVER TO: pause, let the replica catch up, exchange the roles; `forced`, whether it has caught up or
+        not."""
         replica = self.network.processes.get(to)
         if self.master is not None or self.handing_over or not isinstance(replica, FakeServer):
             return
         if replica.master != self.address or not replica.link_up or not replica.up:
             return
         self.handing_over = True
-        self.handover_until_ms = self.paused_until_ms = self.world.now_ms + timeout_ms
-        self.world.after(HANDOVER_STEP_MS, self._hand_over_step, replica, self.life)
+        self.handover_until_ms = self.world.now_ms + timeout_ms
+        self.paused_until_ms = max(self.paused_until_ms, self.handover_until_ms)
+        self.world.after(HANDOVER_STEP_MS, self._hand_over_step, replica, self.life, forced)
 
-    def _hand_over_step(self, replica: FakeServer, life: int) -> None:
+    def _hand_over_step(self, replica: FakeServer, life: int, forced: bool) -> None:
         if not self.handing_over or life != self.life or not self.up:
             return
         if self.frozen or replica.frozen or not replica.up or not replica.link_up or not replica._hears_master():
             if self.world.now_ms >= self.handover_until_ms:
                 self.end_handover()
             else:
-                self.world.after(50, self._hand_over_step, replica, life)
+                self.world.after(50, self._hand_over_step, replica, life, forced)
             return
         self.end_handover()
-        replica._copy(self)
+        if not forced:
+            replica._copy(self)
         replica.follow(None)
         self.follow(replica.address)
 
@@ -355,6 +389,7 @@ class FakeServer:
             master_link_down_ms=down_ms // 1000 * 1000,
             priority=self.priority,
             repl_offset=self._shown[2],
+            written_offset=None if following else self.offset,
             announced=True,
             failover_state="failover-in-progress" if self.handing_over else "no-failover",
         )

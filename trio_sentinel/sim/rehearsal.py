@@ -197,6 +197,11 @@ def _sentinel_cut_off(scene: Scene) -> None:
     scene.cut_off([scene.cluster.world.random.choice(scene.sentinels).address.host])
 
 
+def _sentinel_half_blind(scene: Scene) -> None:
+    sentinel, master = scene.cluster.world.random.choice(scene.sentinels), scene.master.address.host
+    scene.cluster.network.cut |= {(sentinel.address.host, master), (master, sentinel.address.host)}
+
+
 def _planned(scene: Scene) -> None:
     sentinel = scene.cluster.world.random.choice(scene.sentinels)
     sentinel.ask(lambda n: i.FailoverAsked(n, scene.plan.name, False))
@@ -212,6 +217,7 @@ INCIDENTS: dict[str, Incident] = {
     "zone cut off": Incident(title="the master's zone is cut off", strike=_zone_cut_off, many_zones=True),
     "pause": Incident(title="the master pauses, shorter than down-after", strike=_short_pause, harmless=True),
     "sentinel cut off": Incident(title="a sentinel's machine is cut off", strike=_sentinel_cut_off, harmless=True),
+    "half blind": Incident(title="one sentinel does not reach the master", strike=_sentinel_half_blind, harmless=True),
     "planned": Incident(title="an operator orders a failover", strike=_planned, planned=True),
 }
 
@@ -345,5 +351,6 @@ def lessons(outlook: Outlook) -> Iterator[str]:
     worst = max((s for samples in outlook.samples.values() for s in samples), key=lambda s: s.lost, default=None)
     if worst is not None and worst.lost:
         title, of = INCIDENTS[worst.incident].title, worst.acknowledged
-        advice = "" if plan.min_replicas else "; see what --min-replicas 1 makes of it"
+        cut_off = worst.incident in ("cut off", "zone cut off")
+        advice = "; see what --min-replicas 1 makes of it" if cut_off and not plan.min_replicas else ""
         yield f"{title}: up to {worst.lost} of {of} acknowledged writes were lost{advice}"

@@ -166,6 +166,8 @@ def play(
     make_peace(cluster, options)
     if settle_ms:
         yield settle_ms
+        make_peace(cluster, options)  # some order of an operator may have been carried out since
+        yield settle_ms
     report.rest_ms = yield from _await_rest(cluster, options, calm_ms)
     for sentinel in cluster.each_up():
         require_no_lost_answers(sentinel)

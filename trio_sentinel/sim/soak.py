@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-import multiprocessing
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from multiprocessing.pool import Pool
 from typing import TextIO
 
 from attrs import Factory, define
 
+from trio_sentinel.sim.pool import in_parallel
 from trio_sentinel.sim.runs import Report, run
 
 SOMETIMES: tuple[str, ...] = (
@@ -33,8 +31,26 @@ SOMETIMES: tuple[str, ...] = (
     "crash after the event LeaderElected",
     "crash after the event PromotionSeen",
     "SIMULATE-FAILURE",
+    "TILT during a failover",
+    "RESET or REMOVE during a failover",
+    "two failovers of one sentinel at once",
+    "an election that nobody can win any more",
+    "an attempt right after a start",
+    "a failover ends out of time",
+    "a vote is refused because it cannot be saved",
+    "a save fails during a failover",
+    "a leader is overtaken while it brings replicas over",
+    "a peer is evicted from its address",
+    "the chosen replica goes down",
+    "the old master comes back during a failover",
+    "death of a leader or candidate in WaitingForPromotion",
+    "death of a leader or candidate in ReconfiguringReplicas",
+    "a stock member leads with votes of another epoch (Q1)",
+    "a stock member takes an epoch without its address (Q5)",
 )
 """What a long soak must reach, or it proves little."""
+LONG_RUN = 2000
+"""After so many seeds each of them must have been met."""
 PROGRESS_S = 10.0
 
 
@@ -67,19 +83,20 @@ class Sum:
         if report.broken is not None:
             self.findings.append(report)
 
-    def never_seen(self) -> list[str]:
+    def never_seen(self, wanted: Iterable[str] = SOMETIMES) -> list[str]:
         """Which of the interesting states were not reached."""
-        return [name for name in SOMETIMES if not self.seen[name]]
+        return [name for name in wanted if not self.seen[name]]
 
 
 Perform = Callable[[int], Report]
 
 
-def _run_quietly(perform: Perform, seed: int) -> Report:
+def run_quietly(perform: Perform, seed: int) -> Report:
+    """One run without its story, which would have to travel between processes."""
     began_s = time.process_time()
     report = perform(seed)
     report.cpu_s = time.process_time() - began_s
-    report.told, report.notes = [], []
+    report.told, report.notes, report.moves = [], [], []
     return report
 
 
@@ -94,28 +111,12 @@ def soak(
     """Run `seeds` until they or the `seconds` are over; findings and progress go to `out`, by default to stdout.
     `perform` is `runs.run` or `stage.run_full`."""
     out = sys.stdout if out is None else out
-    total, began_s = Sum(), time.monotonic()
+    reports = in_parallel(partial(run_quietly, perform), seeds, jobs)
+    return _gather(reports, Sum(), time.monotonic(), seconds, out)
+
+
+def _gather(reports: Iterator[Report], total: Sum, began_s: float, seconds: float | None, out: TextIO) -> Sum:
     told_s = began_s
-    if jobs <= 1:
-        return _gather(map(partial(_run_quietly, perform), seeds), total, began_s, told_s, seconds, out)
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        reports = _in_order(pool, partial(_run_quietly, perform), seeds, jobs)
-        return _gather(reports, total, began_s, told_s, seconds, out)
-
-
-def _in_order(pool: Pool, perform: Perform, seeds: Iterable[int], jobs: int) -> Iterator[Report]:
-    """Like ``imap``, but never more than a few ahead, so that endless seeds do not fill the queue."""
-    numbers = iter(seeds)
-    ahead = [pool.apply_async(perform, (seed,)) for seed in itertools.islice(numbers, 4 * jobs)]
-    while ahead:
-        report = ahead.pop(0).get()
-        ahead += [pool.apply_async(perform, (seed,)) for seed in itertools.islice(numbers, 1)]
-        yield report
-
-
-def _gather(
-    reports: Iterator[Report], total: Sum, began_s: float, told_s: float, seconds: float | None, out: TextIO
-) -> Sum:
     for report in reports:
         total.add(report)
         if report.broken is not None:

@@ -20,7 +20,7 @@ import trio.testing
 from attrs import frozen
 
 from trio_sentinel.model.settings import MasterSettings
-from trio_sentinel.model.values import Address
+from trio_sentinel.model.values import Address, Epoch, RunId
 from trio_sentinel.sim.checkers import Broken
 from trio_sentinel.sim.cluster import Cluster
 from trio_sentinel.sim.options import Options, draw
@@ -29,16 +29,38 @@ from trio_sentinel.sim.redis import FakeServer
 from trio_sentinel.sim.runs import WARM_UP_MS, Report, fill, found, play, populate
 from trio_sentinel.sim.stage_clients import StagedWriter
 from trio_sentinel.sim.stage_network import StageNetwork
-from trio_sentinel.sim.stage_nuisance import Nuisance
+from trio_sentinel.sim.stage_nuisance import VISITS, Nuisance
 from trio_sentinel.sim.stage_sentinel import StagedSentinel
 from trio_sentinel.sim.stage_server import StagedServer
 from trio_sentinel.sim.stage_world import EPOCH_MS, StageWorld
 
-SETTLE_MS = 3000
+SETTLE_MS = 2000
 """An operator needs a connection to say something."""
 CALM_MS = 8000
 LOG_LINES = 400
+TRAPPED_SHARE = 0.4
+"""How many of the runs are about dying at a certain point: that is where keeper and file must stand the test."""
 SCRIPT = "/usr/bin/tell"
+SOMETIMES: tuple[str, ...] = (
+    "TILT",
+    "two candidates in one epoch",
+    "abort in WaitingForVotes",
+    "crash before a save",
+    "crash during a save",
+    "crash after a save, before it is known",
+    "crash before AnswerOpinion",
+    "crash after AnswerOpinion",
+    "crash before Promote",
+    "crash after Promote",
+    "crash after the event LeaderElected",
+    "crash after the event PromotionSeen",
+    "SIMULATE-FAILURE",
+    "a save that failed after its rename",
+    "a shutdown in good order",
+    "a switch heard by a subscriber",
+    *(f"nuisance {visit}" for visit in VISITS),
+)
+"""What a long soak must reach here, or it proves little."""
 
 
 @frozen(kw_only=True)
@@ -87,6 +109,8 @@ class StageCluster(Cluster):
         self.error: BaseException | None = None
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         """The last lines of all daemons' logs."""
+        self.asked_as: dict[tuple[RunId | None, Address, Epoch], str] = {}
+        """How a candidate calls the master at an address: the question itself does not say it."""
         self.scripts_run = 0
         self.name_ms = (0, 30)
         self.names: dict[str, str] = {}
@@ -144,9 +168,13 @@ def draw_full(seed: int) -> Options:
     dice = random.Random(f"full stage {seed}")
     sentinels = dice.choice((1, 2, 3, 3, 3, 3, 3, 4, 5))
     majority = sentinels // 2 + 1
+    options = draw(seed)
+    traps = (("trap sentinel", 20),) if dice.random() < TRAPPED_SHARE else ()
     return attrs.evolve(
-        draw(seed),
+        options,
         sentinels=sentinels,
+        weights=(*options.weights, *traps),
+        pause_ms=min(options.pause_ms, 2000) if traps else options.pause_ms,
         quorum=dice.choice((majority, majority, majority, 1, sentinels)),
         masters=dice.choice((1, 1, 1, 1, 2)),
         replicas=dice.choice((1, 2, 2, 2, 3)),

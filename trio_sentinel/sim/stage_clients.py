@@ -204,6 +204,11 @@ def _crash_points(asked: i.CrashPointsSetAsked) -> list[tuple[str, ...]]:
     return [("SENTINEL", "SIMULATE-FAILURE", *(words or ("help",)))]  # each call clears what was set before
 
 
+def _globals(asked: i.GlobalsSetAsked) -> list[tuple[str, ...]]:
+    """The one global setting that harm touches."""
+    return [("SENTINEL", "CONFIG", "SET", "announce-ip", asked.settings.announce_ip or "")]
+
+
 WORDS: Final[dict[type[Any], Callable[[Any], list[tuple[str, ...]]]]] = {
     i.MonitorAsked: _monitor,
     i.RemoveAsked: lambda asked: [("SENTINEL", "REMOVE", asked.name)],
@@ -211,6 +216,7 @@ WORDS: Final[dict[type[Any], Callable[[Any], list[tuple[str, ...]]]]] = {
     i.SetAsked: _set,
     i.FailoverAsked: _failover,
     i.CrashPointsSetAsked: _crash_points,
+    i.GlobalsSetAsked: _globals,
 }
 """What an operator types for each request."""
 

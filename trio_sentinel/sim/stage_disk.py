@@ -53,6 +53,7 @@ class VirtualStore:
         self._sentinel = sentinel
         self._life = sentinel.life
         self._configuration = configuration
+        self._rewriter = conf.Rewriter()
         self._engine = engine
 
     async def save(self, snapshot: Snapshot) -> None:
@@ -61,9 +62,7 @@ class VirtualStore:
         disk, dice = sentinel.files, sentinel.world.random
         await self._alive(SAVE_BEGINS)
         before = disk.files.get(CONF, b"")
-        content = conf.rewrite_configuration(
-            before, self._configuration, snapshot, resolved=self._engine.state.names.get
-        )
+        content = self._rewriter.rewrite(before, self._configuration, snapshot, resolved=self._engine.state.names.get)
         length_ms = dice.randint(*sentinel.save_ms)
         renamed_ms = dice.randint(0, length_ms)
         await trio.sleep(renamed_ms / 1000)

@@ -59,8 +59,8 @@ class Flow:
     """What one end sends."""
 
     free_at_ms: int = 0
-    packet: list[Item] | None = None
-    """What arrives at ``free_at_ms``; what is sent in the same moment travels together."""
+    packets: deque[list[Item]] = Factory(deque)
+    """On their way, in order. The last one arrives at ``free_at_ms``; what is sent in the same moment joins it."""
     waiting: deque[Item] = Factory(deque)
     patience_ms: int = 0
     underway: int = 0
@@ -235,17 +235,28 @@ class StageNetwork(Network):
     def _put(self, end: End, item: Item, late_ms: int) -> None:
         flow = end.flow
         at_ms = self.world.now_ms + self.delay_ms(end.local.host, end.remote.host) + late_ms
-        if flow.packet is not None and at_ms <= flow.free_at_ms:
-            flow.packet.append(item)
+        if flow.packets and at_ms <= flow.free_at_ms:
+            flow.packets[-1].append(item)
             return
-        flow.packet = [item]
+        packet = [item]
+        flow.packets.append(packet)
         flow.free_at_ms = max(at_ms, flow.free_at_ms)
-        self.world.at(flow.free_at_ms, self._come, end, flow.packet)
+        self.world.at(flow.free_at_ms, self._come, end, packet)
+
+    def heal(self) -> None:
+        """See `Network`. What is on its way over a link that was slow comes at once."""
+        super().heal()
+        for ends in self.ends.values():
+            for end in ends.values():
+                end.flow.free_at_ms = self.world.now_ms
+                for packet in tuple(end.flow.packets):
+                    self.world.at(self.world.now_ms, self._come, end, packet)
 
     def _come(self, end: End, packet: list[Item]) -> None:
         flow = end.flow
-        if flow.packet is packet:
-            flow.packet = None
+        if not flow.packets or flow.packets[0] is not packet:
+            return  # it came when the network was healed
+        flow.packets.popleft()
         if flow.waiting:
             flow.waiting.extend(packet)
             return

@@ -265,7 +265,8 @@ class WatchedBridge(Bridge):
         sentinel = self._sentinel
         in_tilt = self.state.tilt_since_ms is not None
         address = Address(request.host, request.port)
-        name = next((name for name, master in self.state.masters.items() if master.address == address), "")
+        own = next((name for name, master in self.state.masters.items() if master.address == address), "")
+        name = sentinel.cluster.asked_as.get((request.candidate, address, request.epoch), own)
         me = PeerLink(RunId(self.state.my_id))
         asked = fx.AskPeer(me, name, address, request.host, request.epoch, request.candidate)
 
@@ -294,6 +295,8 @@ class WatchedBridge(Bridge):
             if type(effect) is fx.Crash:
                 sentinel.exit_by_order()
                 raise Died
+            if type(effect) is fx.AskPeer and effect.candidate is not None:
+                sentinel.cluster.asked_as[effect.candidate, effect.address, effect.epoch] = effect.master
             self._OWNERS[type(effect)](self, effect)
             if sentinel.trap is not None:
                 self.links.flush()

@@ -14,6 +14,7 @@ import attrs
 from attrs import Factory, define
 
 from trio_sentinel.model.values import Address, Channel, InfoReading
+from trio_sentinel.sim.checkers import require
 from trio_sentinel.sim.network import RETRY_MS, Process
 from trio_sentinel.sim.redis import FakeServer, Mood, Write
 from trio_sentinel.sim.stage_info import info_text
@@ -29,6 +30,7 @@ LOADING: Final = "LOADING Redis is loading the dataset in memory"
 MASTERDOWN: Final = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
 ABORTED: Final = "EXECABORT Transaction discarded because of previous errors."
 READONLY: Final = "READONLY You can't write against a read only replica."
+NO_REPLICAS: Final = "NOREPLICAS Not enough good replicas to write."
 FAILING_OVER: Final = "ERR REPLICAOF not allowed while failing over."
 MAX_TIMEOUT_MS: Final = 10**9
 
@@ -94,6 +96,10 @@ class StagedServer(FakeServer):
         self.client_pause_until_ms = until_ms if length_ms else 0
         running_ms = self.handover_until_ms if self.handing_over else 0
         self.paused_until_ms = max(self.client_pause_until_ms, running_ms)
+        if length_ms:
+            self.drain_soon()
+        if length_ms:
+            self.drain_soon()
 
     def publish(self, channel: bytes, payload: bytes) -> int:
         """A message for everybody who subscribed; how many that were."""
@@ -195,13 +201,14 @@ def _request(data: bytearray) -> tuple[Argv, int] | None:
     head = data.find(b"\r\n")
     if head < 0:
         return None
-    assert data[:1] == b"*", f"no array: {bytes(data[:40])!r}"
+    require(data[:1] == b"*" and data[1:head].isdigit(), "framing", f"no array: {bytes(data[:40])!r}")
     at, words = head + 2, []
     for _ in range(int(data[1:head])):
         head = data.find(b"\r\n", at)
         if head < 0:
             return None
-        assert data[at : at + 1] == b"$", f"no bulk string: {bytes(data[at : at + 40])!r}"
+        sound = data[at : at + 1] == b"$" and data[at + 1 : head].isdigit()
+        require(sound, "framing", f"no bulk string: {bytes(data[at : at + 40])!r}")
         begin = head + 2
         at = begin + int(data[at + 1 : head]) + 2
         if len(data) < at:
@@ -215,6 +222,7 @@ def _request(data: bytearray) -> tuple[Argv, int] | None:
 _REFUSED_LOADING: Final = frozenset({b"ping", b"slaveof", b"replicaof", b"failover", b"set", b"script"})
 _REFUSED_STALE: Final = frozenset({b"ping", b"set", b"script"})
 _ALLOWED_BUSY: Final = frozenset({b"auth", b"multi", b"discard", b"script"})
+_ORDERS: Final = frozenset({b"slaveof", b"replicaof", b"failover", b"config"})
 _WRITES: Final = frozenset({b"set", b"publish"})
 
 
@@ -239,6 +247,8 @@ def refusal(guest: Guest, argv: Argv) -> str | None:
         return LOADING
     if mood is Mood.STALE and word in _REFUSED_STALE:
         return MASTERDOWN
+    if word in _ORDERS and guest.server.refuses_orders:
+        return f"NOPERM User default has no permissions to run the '{told(word)}' command"
     if word == b"set" and guest.server.master is not None:
         return READONLY
     return None
@@ -372,7 +382,8 @@ def _failover(guest: Guest, argv: Argv) -> Reply:
     target = Address(told(argv[2]), int(argv[3]))
     if target not in replicas:
         return error("ERR FAILOVER target HOST and PORT is not a replica.")
-    server.hand_over(target, min(int(argv[5]), MAX_TIMEOUT_MS))
+    timeout_ms = min(int(words[words.index(b"timeout") + 1]), MAX_TIMEOUT_MS)
+    server.hand_over(target, timeout_ms, forced=b"force" in words)
     return OK
 
 
@@ -402,7 +413,8 @@ def _script(guest: Guest, argv: Argv) -> Reply:
 
 def _set(guest: Guest, argv: Argv) -> Reply:
     write = guest.server.write()
-    assert write is not None
+    if write is None:
+        return error(NO_REPLICAS)
     guest.server.writes[argv[2]] = write
     return OK
 

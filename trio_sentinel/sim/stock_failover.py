@@ -180,7 +180,7 @@ def _send_handover(mind: StockMind, master: StockMaster, running: Failover, cand
     if left_ms < LEAST_HANDOVER_MS:
         _abort(mind, master, e.Abort.MASTER_TIMEOUT)
     elif not master.sight.probe.disconnected:
-        order = fx.HandOver(master.link(), candidate.host, candidate.port, left_ms)
+        order = fx.HandOver(master.link(), candidate.host, candidate.port, left_ms, at_once=False)
         links.say(mind, master.sight.probe, order, answered=False)
         _promotion_sent(mind, master, candidate, left_ms)
 

@@ -407,6 +407,7 @@ HANDLERS: Final[dict[type[i.Input], Callable[[StockMind, Any], None]]] = {
     i.LinkLost: StockMind._link_lost,
     i.PingAnswered: senses.ping_answered,
     i.InfoHeard: senses.info_heard,
+    i.PauseAnswered: StockMind._unheard,
     i.HelloAccepted: senses.hello_accepted,
     i.PubSubHeard: senses.pubsub_heard,
     i.HelloHeard: senses.hello_heard,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import attrs
-
 from trio_sentinel.model.events import Event
 from trio_sentinel.model.values import Address
 from trio_sentinel.sim.runs import Report
@@ -37,10 +35,10 @@ def describe(event: Event) -> str:
     subject = getattr(event, "subject", None)
     if subject is not None:
         words.append(subject.name if subject.kind.value != "sentinel" else subject.name[:8])
-    for field in attrs.fields(type(event)):
-        value = getattr(event, field.name)
-        if field.name not in UNTOLD and value is not None and str(value) != words[-1]:
-            words.append(f"{field.name}={_short(value)}")
+    for name in event.__struct_fields__:
+        value = getattr(event, name)
+        if name not in UNTOLD and value is not None and str(value) != words[-1]:
+            words.append(f"{name}={_short(value)}")
     return " ".join(words)
 
 

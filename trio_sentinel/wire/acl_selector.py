@@ -80,6 +80,11 @@ class Selector:
         """Whether everything is allowed everywhere."""
         return self.all_channels and self.allowed == NAMES
 
+    @property
+    def size(self) -> int:
+        """How many rules there are."""
+        return len(self.rules) + len(self.channels) + len(self.keys) + len(self.databases)
+
     def denial(self, command: Command, argv: Argv) -> Denial | None:
         """Why a request with the right number of words may not run; None when it may."""
         if command.name not in self.allowed and not command.no_auth and not self._allows_first_word(command, argv):
@@ -163,22 +168,22 @@ class Selector:
                 raise BadRule(SYNTAX)
 
     def _with_key(self, rule: bytes) -> Selector:
+        if self.all_keys:
+            raise BadRule(_AFTER_ALL.format(all="allkeys", reset="resetkeys", what="patterns"))
         found = re.fullmatch(rb"(?:%([rRwW]+))?~(.*)", rule, re.DOTALL)
         if found is None or _BREAKS.search(found[2]):
             raise BadRule(SYNTAX)
         letters = (found[1] or b"RW").upper()
         rights = (_READ if b"R" in letters else 0) | (_WRITE if b"W" in letters else 0)
-        if self.all_keys:
-            raise BadRule(_AFTER_ALL.format(all="allkeys", reset="resetkeys", what="patterns"))
         known = dict(self.keys)
         known[found[2]] = known.get(found[2], 0) | rights
         return evolve(self, keys=tuple(known.items()))
 
     def _with_channel(self, pattern: bytes) -> Selector:
-        if _BREAKS.search(pattern):
-            raise BadRule(SYNTAX)
         if self.all_channels:
             raise BadRule(_AFTER_ALL.format(all="allchannels", reset="resetchannels", what="channels"))
+        if _BREAKS.search(pattern):
+            raise BadRule(SYNTAX)
         return evolve(self, channels=tuple(dict.fromkeys((*self.channels, pattern))))
 
     def _with_command(self, spec: bytes) -> Selector:

@@ -20,6 +20,9 @@ from trio_sentinel.wire.acl_selector import SYNTAX, BadRule, Denial, Selector
 from trio_sentinel.wire.commands import Command
 from trio_sentinel.wire.resp import Argv, text
 
+MAX_RULES: Final = 1024
+"""Of one user, passwords included. Stock has no limit; here each further rule is compared with all before it."""
+_TOO_MANY: Final = "Too many rules for one user"
 BAD_NAME: Final = "Usernames can't contain spaces or null characters"
 _BAD_HASH: Final = "The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters"
 _NO_SUCH_PASSWORD: Final = "The password you are trying to remove from the user does not exist"
@@ -116,6 +119,11 @@ class User:
         fits = [hmac.compare_digest(mine, known) for known in self.hashes]
         return self.enabled and (self.nopass or any(fits))
 
+    @property
+    def size(self) -> int:
+        """How many rules and passwords this user has."""
+        return len(self.hashes) + self.root.size + sum([1 + selector.size for selector in self.selectors])
+
     # ------------------------------------------------------------ showing
 
     @property
@@ -149,6 +157,8 @@ class User:
         for place, word in enumerate(words):
             try:
                 user = user._after(word, fresh)
+                if user.size > MAX_RULES:
+                    raise BadRule(_TOO_MANY)
             except BadRule as bad:
                 raise BadWord(place, word, bad.reason) from None
         return user
@@ -215,4 +225,6 @@ def _selector(word: bytes, fresh: Selector) -> Selector:
         if _UNREADABLE.search(rule):
             raise BadRule(SYNTAX)
         selector = selector.allowing(rule)
+        if selector.size > MAX_RULES:
+            raise BadRule(_TOO_MANY)
     return selector

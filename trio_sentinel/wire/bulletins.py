@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-import attrs
 from attrs import frozen
 
 from trio_sentinel.model import events as e
@@ -82,7 +81,7 @@ def facts_of(event: e.Event) -> Facts:
     Settings and snapshots are left out: they hold passwords.
     """
     facts: Facts = {"fact": type(event).__name__}
-    for name in attrs.fields_dict(type(event)):
+    for name in event.__struct_fields__:
         value = getattr(event, name)
         if name == "subject" and isinstance(value, Subject):
             facts |= {"master": value.master, "instance": value.kind.value, "name": value.name}
@@ -213,10 +212,6 @@ def _vote_cast(event: e.VoteCast) -> Bulletins:
     return (bulletin(WARNING, "+vote-for-leader", f"{event.candidate} {event.epoch}"),)
 
 
-def _peer_voted(event: e.PeerVoted) -> Bulletins:
-    return (log_line(NOTICE, f"{event.subject.name} voted for {event.leader} {event.epoch}"),)
-
-
 def _failover_started(event: e.FailoverStarted) -> Bulletins:
     told = bulletin(WARNING, "+try-failover", str(event.subject))
     if event.manner is Manner.AUTOMATIC:
@@ -278,13 +273,12 @@ TABLE: Final[dict[type[e.Event], _Row]] = {
     e.EpochRaised: _epoch_raised,
     e.VoteCast: _vote_cast,
     e.FailoverStarted: _failover_started,
-    e.PeerVoted: _peer_voted,
-    e.FailoverDelayed: _silent,  # it names a time of day, which only the runtime knows (supervisor.py)
     e.VoteSaved: _silent,
     e.LeaderElected: _about_subject((WARNING, "+elected-leader")),
     e.SelectionBegun: _about_subject((WARNING, "+failover-state-select-slave")),
     e.FailoverAborted: _failover_aborted,
     e.ReplicaSelected: _about_subject((WARNING, "+selected-slave"), (NOTICE, "+failover-state-send-slaveof-noone")),
+    e.WritersPaused: _silent,
     e.PromotionSent: _about_subject((NOTICE, "+failover-state-wait-promotion")),
     e.PromotionSeen: _silent,  # not on disk yet: PromotionPublished tells it
     e.PromotionPublished: _promotion_published,

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from trio_sentinel.errors import ConfigError
 from trio_sentinel.wire.conf_load import Configuration, load_configuration
+from trio_sentinel.wire.conf_patch import Rewriter
 from trio_sentinel.wire.conf_rewrite import rewrite_configuration
 from trio_sentinel.wire.directives import Directives
 
-__all__ = ["Configuration", "Directives", "fatal_report", "load_configuration", "rewrite_configuration"]
+__all__ = ["Configuration", "Directives", "Rewriter", "fatal_report", "load_configuration", "rewrite_configuration"]
 
 
 def fatal_report(error: ConfigError, version: str) -> str:

@@ -17,7 +17,7 @@ from attrs import define, evolve, field, frozen
 from trio_sentinel.errors import ConfigError, StartupError
 from trio_sentinel.model.snapshot import Snapshot
 from trio_sentinel.wire import acl_file, commands, conf_lexer, directives, resp
-from trio_sentinel.wire.conf_secrets import shown_line
+from trio_sentinel.wire.conf_secrets import shown_line, shown_rule
 from trio_sentinel.wire.conf_statements import Origin, Statement, Statements
 from trio_sentinel.wire.directives import BadValue, Directives
 from trio_sentinel.wire.resp import told
@@ -242,7 +242,7 @@ class _Loading:
                 return  # an earlier start has written this user to the file; there it may have changed since
             problem = (values[0], "Duplicate user found. A user can only be defined once in config files")
         if problem is not None:
-            raise BadValue(f"Error in user declaration '{problem[0]}': {problem[1]}")
+            raise BadValue(f"Error in user declaration '{shown_rule(problem[0])}': {problem[1]}")
         self.set("users", (*self.known.users, tuple(values)))
 
     def rename_command(self, values: list[str]) -> None:

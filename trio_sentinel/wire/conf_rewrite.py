@@ -141,7 +141,7 @@ def rewrite_configuration(
             names left in the state could not be loaded again. A replica or peer whose address is unknown is then
             left out; for a master ``resolve-hostnames yes`` is written, because the next start must succeed.
     """
-    snapshot = _loadable(snapshot, resolved)
+    snapshot = loadable(snapshot, resolved)
     page = _read_page(old, configuration)
     lines = [
         *_general(page, configuration),
@@ -273,9 +273,14 @@ def _user_lines(known: Directives) -> Iterator[Line]:
 _is_numeric = lru_cache(maxsize=65536)(is_ip)
 
 
-def _loadable(snapshot: Snapshot, resolved: Resolved | None) -> Snapshot:
+def _has_no_names(known: MasterSnapshot) -> bool:
+    hosts = (known.address, *known.replicas, *(address for _, address in known.peers))
+    return all(_is_numeric(address.host) for address in hosts)
+
+
+def loadable(snapshot: Snapshot, resolved: Resolved | None) -> Snapshot:
     """`snapshot` without host names if ``resolve-hostnames`` is no, since they could not be loaded again."""
-    if snapshot.settings.resolve_hostnames:
+    if snapshot.settings.resolve_hostnames or all(map(_has_no_names, snapshot.masters)):
         return snapshot
 
     def numeric(address: Address) -> Address | None:
@@ -312,7 +317,7 @@ def _sentinel_lines(page: _Page, snapshot: Snapshot) -> Iterator[Line]:
         if value is not default or page.has(Key(name)):
             yield _global(name, b"yes" if value else b"no")
     for master in snapshot.masters:
-        yield from _master_lines(master)
+        yield from master_lines(master)
     yield _global("current-epoch", b"%d" % snapshot.current_epoch)
     if settings.announce_ip:
         yield _global("announce-ip", quoted(settings.announce_ip))
@@ -324,7 +329,8 @@ def _sentinel_lines(page: _Page, snapshot: Snapshot) -> Iterator[Line]:
         yield _global("sentinel-pass", quoted(settings.sentinel_pass))
 
 
-def _master_lines(master: MasterSnapshot) -> Iterator[Line]:
+def master_lines(master: MasterSnapshot) -> Iterator[Line]:
+    """The lines about one master, in their order."""
     name, settings = word(master.name), master.settings
 
     def line(directive: str, value: bytes, item: str = "") -> Line:

@@ -40,3 +40,8 @@ def shown_line(line: str) -> str:
     if secret is None:
         return line
     return line[: secret.end()] + MASK
+
+
+def shown_rule(rule: str) -> str:
+    """A word of a ``user`` line; a mask in the place of a password."""
+    return rule[:1] + MASK if rule[:1] in ("<", ">", "#", "!") else rule

@@ -59,6 +59,10 @@ class Directives:
     """One tuple per ``user`` line: the name, then the rules as they were given."""
     renamed_commands: tuple[tuple[str, str], ...] = ()
     """Pairs (old name, new name) of our own commands; an empty new name removes the command."""
+    # what clients are told of this port
+    availability_zone: str = ""
+    extended_redis_compatibility: bool = False
+    """Whether HELLO and INFO use the names of Redis."""
     # process
     dir: str = ""
     """The working directory, absolute once a file was loaded."""
@@ -263,6 +267,8 @@ KINDS: Final[dict[str, Kind]] = {
     "aclfile": Text(),
     "acllog-max-len": Integer(0, LONG_MAX),
     "acl-pubsub-default": OneOf(("allchannels", "resetchannels")),
+    "availability-zone": Text(),
+    "extended-redis-compatibility": YesNo(),
     "dir": Text(),
     "logfile": Text(),
     "loglevel": OneOf(("debug", "verbose", "notice", "warning", "nothing")),
@@ -365,7 +371,7 @@ IGNORED: Final = IGNORED_LISTS | frozenset(
     active-defrag-max-scan-fields active-defrag-threshold-lower active-defrag-threshold-upper active-expire-effort
     activedefrag activerehashing aof-disable-auto-gc aof-load-truncated aof-rewrite-cpulist
     aof-rewrite-incremental-fsync aof-timestamp-enabled aof-use-rdb-preamble aof_rewrite_cpulist appenddirname
-    appendfilename appendfsync appendonly auto-aof-rewrite-min-size auto-aof-rewrite-percentage availability-zone
+    appendfilename appendfsync appendonly auto-aof-rewrite-min-size auto-aof-rewrite-percentage
     bgsave-cpulist bgsave_cpulist bio-cpulist bio_cpulist busy-reply-threshold cluster-allow-pubsubshard-when-down
     cluster-allow-reads-when-down cluster-allow-replica-migration cluster-announce-bus-port
     cluster-announce-client-ipv4 cluster-announce-client-ipv6 cluster-announce-client-port
@@ -379,7 +385,7 @@ IGNORED: Final = IGNORED_LISTS | frozenset(
     commandlog-large-reply-max-len commandlog-large-request-max-len commandlog-reply-larger-than
     commandlog-request-larger-than commandlog-slow-execution-max-len crash-log-enabled crash-memcheck-enabled
     databases dbfilename disable-thp dual-channel-replication-enabled enable-debug-command enable-module-command
-    enable-protected-configs extended-redis-compatibility hash-max-listpack-entries hash-max-listpack-value
+    enable-protected-configs hash-max-listpack-entries hash-max-listpack-value
     hash-max-ziplist-entries hash-max-ziplist-value hash-seed hide-user-data-from-log hll-sparse-max-bytes hz
     ignore-warnings import-mode io-threads jemalloc-bg-thread latency-monitor-threshold latency-tracking
     lazyfree-lazy-eviction lazyfree-lazy-expire lazyfree-lazy-server-del lazyfree-lazy-user-del

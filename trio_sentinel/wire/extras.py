@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import Any, Final, Literal, TypeAlias
 
 from attrs import fields_dict, frozen
@@ -31,6 +30,8 @@ def load_extras(text: bytes, *, path: str) -> Extras:
     Raises:
         ConfigError: no TOML, an unknown key, or a value of the wrong kind; the text names file and key.
     """
+    import tomllib  # few have such a file, and every start would pay for it
+
     try:
         table: dict[str, Any] = tomllib.loads(text.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

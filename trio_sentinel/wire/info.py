@@ -105,8 +105,16 @@ def sentinel_lines(state: SentinelState, running: int, queued: int, now_ms: Mill
     return lines
 
 
-def render(sections: Iterable[str], facts: Facts, listeners: Iterable[str], sentinel: Iterable[str]) -> bytes:
-    """The text of `sections`. `facts` overrides the defaults; `listeners` are the texts after ``listener<n>:``."""
+def render(
+    sections: Iterable[str],
+    facts: Facts,
+    listeners: Iterable[str],
+    sentinel: Iterable[str],
+    *,
+    mode: str = "server_mode",
+) -> bytes:
+    """The text of `sections`. `facts` overrides the defaults; `listeners` are the texts after ``listener<n>:``, `mode`
+    is how the field is called that says ``sentinel``."""
     known = {**_FIXED, **facts}
     blocks = []
     for section in sections:
@@ -114,7 +122,8 @@ def render(sections: Iterable[str], facts: Facts, listeners: Iterable[str], sent
             lines = list(sentinel)
         else:
             names = {"server": _SERVER, "clients": _CLIENTS, "stats": _STATS, "cpu": _CPU}[section]
-            lines = [f"{name}:{known.get(name, 0)}" for name in names]
+            shown = {"server_mode": mode}
+            lines = [f"{shown.get(name, name)}:{known.get(name, 0)}" for name in names]
         if section == "server":
             lines += [f"listener{index}:{listener}" for index, listener in enumerate(listeners)]
             lines.append(f"trio_sentinel_version:{known.get('trio_sentinel_version', '')}")

@@ -13,7 +13,7 @@ import enum
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
-from trio_sentinel.model.effects import AskPeer, HandOver, Repoint, SayHello
+from trio_sentinel.model.effects import AskPeer, HandOver, PauseWriters, ReleaseWriters, Repoint, SayHello
 from trio_sentinel.model.values import Channel, RunId
 
 HELLO_CHANNEL: Final = "__sentinel__:hello"
@@ -28,6 +28,7 @@ class Awaited(enum.Enum):
     NOTHING = "a reply that nobody needs"
     PONG = "the reply to PING"
     INFO = "the reply to INFO"
+    PAUSE = "the reply to CLIENT PAUSE"
 
 
 Expected: TypeAlias = Awaited | SayHello | AskPeer
@@ -124,10 +125,30 @@ def _followed_by_info(renamed: Renamed | None, lines: tuple[tuple[str, ...], ...
     return Order(_commands(renamed, *lines), _NOTHING * (len(lines) - 1) + (Awaited.INFO,))
 
 
+def pause_writers(effect: PauseWriters, renamed: Renamed | None) -> Order:
+    """Make a master hold its writers back; INFO right behind tells how far it has written."""
+    lines = (("CLIENT", "PAUSE", str(effect.pause_ms), "WRITE"), ("INFO",))
+    return Order(_commands(renamed, *lines), (Awaited.PAUSE, Awaited.INFO))
+
+
+def release_writers(effect: ReleaseWriters, renamed: Renamed | None) -> Order:
+    """Let the writers of a master go on; a handover of its own is called off first, if there is one."""
+    lines = ((("FAILOVER", "ABORT"),) if effect.call_off else ()) + (("CLIENT", "UNPAUSE"),)
+    return Order(_commands(renamed, *lines), _NOTHING * len(lines))
+
+
+FORCED_AFTER_MS: Final = 10
+"""How long a master that is ordered to hand over at once still waits for its replica."""
+
+
 def hand_over(effect: HandOver, renamed: Renamed | None) -> Order:
-    """Make a master pause its writers and hand over to one of its replicas by itself (core.md 13.3)."""
+    """Make a master pause its writers and hand over to one of its replicas by itself (core.md 13.3).
+
+    With FORCE it does not wait for more than a moment for the replica to say that it has everything.
+    """
     timeout = str(effect.timeout_ms)
-    target = ("FAILOVER", "TO", effect.host, str(effect.port), "TIMEOUT", timeout)
+    target: tuple[str, ...] = ("FAILOVER", "TO", effect.host, str(effect.port))
+    target += ("FORCE", "TIMEOUT", str(FORCED_AFTER_MS)) if effect.at_once else ("TIMEOUT", timeout)
     lines = (("MULTI",), ("CLIENT", "PAUSE", timeout, "WRITE"), target, ("EXEC",))
     return Order(_commands(renamed, *lines), _NOTHING * len(lines))
 

@@ -44,7 +44,7 @@ def info(text: bytes) -> InfoReading:
         section = text[begin + len(_HEADER) : len(text) if end < 0 else end]
     fields: dict[bytes, bytes] = {}
     replicas: dict[Address, None] = {}
-    wanted = _OF_ALL
+    wanted = _OF_MASTERS
     for line in section.split(b"\r\n"):
         key, colon, value = line.partition(b":")
         if colon and key in wanted:
@@ -59,6 +59,7 @@ def info(text: bytes) -> InfoReading:
 
 
 _OF_ALL: Final = frozenset({b"role", b"master_link_down_since_seconds", b"master_failover_state"})
+_OF_MASTERS: Final = _OF_ALL | {b"master_repl_offset"}
 _OF_REPLICAS: Final = _OF_ALL | {
     b"master_host",
     b"master_port",
@@ -67,7 +68,7 @@ _OF_REPLICAS: Final = _OF_ALL | {
     b"slave_repl_offset",
     b"replica_announced",
 }
-"""Read only below a ``role:slave`` line."""
+"""Read only below a ``role:slave`` line; ``_OF_MASTERS`` above it and without one."""
 
 _ROLES: Final = {b"master": Role.MASTER, b"slave": Role.REPLICA}
 
@@ -87,6 +88,7 @@ def _reading(fields: dict[bytes, bytes], replicas: tuple[Address, ...], run_id: 
         master_link_down_ms=(_number(fields.get(b"master_link_down_since_seconds")) or 0) * 1000,
         priority=_number(fields.get(b"slave_priority")),
         repl_offset=_number(fields.get(b"slave_repl_offset")),
+        written_offset=_number(fields.get(b"master_repl_offset")),
         announced=None if announced is None else announced != 0,
         failover_state=None if state is None else _text(state),
     )

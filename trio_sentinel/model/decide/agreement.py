@@ -16,17 +16,15 @@ from trio_sentinel.model.events import (
     EpochRaised,
     Event,
     FailoverAborted,
-    FailoverDelayed,
     FailoverStarted,
     LeaderElected,
     NoLongerAgreed,
-    PeerVoted,
     SelectionBegun,
     VoteCast,
 )
 from trio_sentinel.model.observations import Opinion
 from trio_sentinel.model.situation import Situation
-from trio_sentinel.model.state import Failover, Manner, Master, Peer, WaitingForVotes
+from trio_sentinel.model.state import Failover, Manner, Master, WaitingForVotes
 from trio_sentinel.model.values import MAX_EPOCH, Epoch, Millis, RunId
 
 DESYNC_MS = 1000
@@ -35,6 +33,14 @@ STAND_STEP_MS = 30
 """Candidates stand one after the other, each this much later than the one before: long enough for a vote to be
 written and to arrive, so that the later ones vote instead of splitting the votes."""
 STAND_JITTER_MS = 10
+STAND_ROUND_TRIPS = 3
+"""The step is at least so many times what the slowest answer to my question took: a vote needs a question, too, and a
+save on either side. On a machine that is at its limits a fixed step lets everybody stand ..."""
+MOST_STAND_STEP_MS = 300
+"""... up to this: the first one may be dead."""
+CROWD_STEP_MS = 20
+"""The step grows by so much for each other master that is down: the first candidate has that many elections to win."""
+MOST_CROWD_STEP_MS = 2000
 RETRY_MS = (50, 100)
 """After an election that nobody can win any more I stand again this soon (at least, and a random part on top) ..."""
 QUICK_RETRIES = 5
@@ -80,12 +86,35 @@ def check_objectively_down(s: Situation, master: Master) -> Iterator[Event]:
 
 
 def _stand_delay_ms(s: Situation, master: Master) -> Millis:
-    """My turn among the candidates: by id, moved one place each epoch so that a lame first one does not stay first."""
+    """My turn among the candidates: by id, and moved with each election of this master that led to nothing, so that a
+    lame first one does not stay first.
+
+    Otherwise it is the same for all masters, and the steps are longer where many are down: one sentinel then takes one
+    epoch after the other. Several would take epochs from each other, and who has seen a higher one does not vote under
+    a lower.
+    """
     if not master.peers:
         return 0
     ids = sorted([s.state.my_id, *master.peers])
-    turn = (ids.index(s.state.my_id) + s.state.current_epoch) % len(ids)
-    return turn * STAND_STEP_MS + s.dice.below(STAND_JITTER_MS)
+    moved = master.leader_epoch if master.leader_epoch > master.config_epoch else 0
+    turn = (ids.index(s.state.my_id) + moved) % len(ids)
+    step_ms = max(STAND_STEP_MS, min(STAND_ROUND_TRIPS * _slowest_answer_ms(s, master), MOST_STAND_STEP_MS))
+    others_down = sum(other.s_down for other in s.state.masters.values()) - 1
+    step_ms += min(CROWD_STEP_MS * others_down, MOST_CROWD_STEP_MS)
+    return turn * step_ms + s.dice.below(STAND_JITTER_MS)
+
+
+def _slowest_answer_ms(s: Situation, master: Master) -> Millis:
+    """How long a peer that agrees took to say so: its machine and the way there are as busy for votes."""
+    opinions = [s.opinion(master, run_id) for run_id in master.peers]
+    return max(
+        (
+            opinion.answered_at_ms - opinion.asked_at_ms
+            for opinion in opinions
+            if opinion.master_down and opinion.asked_at_ms is not None and not opinion.ask_in_flight
+        ),
+        default=0,
+    )
 
 
 def may_stand_at_ms(s: Situation, master: Master) -> Millis | None:
@@ -100,16 +129,10 @@ def may_stand_at_ms(s: Situation, master: Master) -> Millis | None:
 
 
 def check_candidacy(s: Situation, master: Master) -> Iterator[Event]:
-    """Stand for election when it is time; say once if that is not soon."""
+    """Stand for election when it is time."""
     at_ms = may_stand_at_ms(s, master)
-    if at_ms is None:
-        return
-    if s.now_ms >= at_ms:
+    if at_ms is not None and s.now_ms >= at_ms:
         yield from start_attempt(s, master, Manner.AUTOMATIC)
-    elif master.attempt_at_ms not in (None, master.delay_told_ms) and at_ms != master.stand_at_ms:
-        assert master.attempt_at_ms is not None
-        subject = s.state.subject_of_master(master)
-        yield FailoverDelayed(subject=subject, attempt_at_ms=master.attempt_at_ms, until_ms=at_ms)
 
 
 def start_attempt(s: Situation, master: Master, manner: Manner) -> Iterator[Event]:
@@ -138,14 +161,6 @@ def vote(s: Situation, master: Master, epoch: Epoch, candidate: RunId) -> Iterat
     if master.leader_epoch < epoch and s.state.current_epoch <= epoch:
         attempt_at_ms = None if candidate == s.state.my_id else s.now_ms + s.dice.below(DESYNC_MS)
         yield VoteCast(subject=subject, candidate=candidate, epoch=epoch, attempt_at_ms=attempt_at_ms)
-
-
-def hear_vote(s: Situation, master: Master, peer: Peer, told_epoch: Epoch) -> Iterator[Event]:
-    """PeerVoted, once for each epoch; ``told_epoch`` is that of the last time."""
-    opinion = s.opinion(master, peer.run_id)
-    if opinion.voted_for is not None and opinion.vote_epoch != told_epoch:
-        subject = s.state.subject_of_peer(master, peer.run_id, peer.address)
-        yield PeerVoted(subject=subject, leader=opinion.voted_for, epoch=opinion.vote_epoch)
 
 
 def votes_for_me(s: Situation, master: Master, failover: Failover) -> int:

@@ -21,6 +21,7 @@ from trio_sentinel.model.events import (
     ReconfSent,
     ReconfTimedOut,
     ReplicaSelected,
+    WritersPaused,
 )
 from trio_sentinel.model.ranking import rank
 from trio_sentinel.model.situation import Situation
@@ -44,6 +45,13 @@ FRESH_INFO_WAIT_MS = 300
 """How long a leader waits for the latest INFO of the replicas it can reach before it chooses among them."""
 HANDOVER_MIN_MS = 1000
 """A coordinated failover is not begun with less time left than this (core.md 13.3)."""
+PAUSE_MS = 6000
+"""How long a master is asked to hold its writers back while its replica catches up; far longer than ..."""
+CATCH_UP_MS = 1000
+"""... the replica may take. After that the master itself decides when the replica has everything, as in stock: it
+hears so once a second."""
+GAVE_UP_MS = 1000
+"""A master that is not handing over this long after the order has given up or refused: its own word comes sooner."""
 
 
 def check(s: Situation, master: Master) -> Iterator[Event]:
@@ -54,7 +62,9 @@ def check(s: Situation, master: Master) -> Iterator[Event]:
 
 
 def _abort(s: Situation, master: Master, reason: Abort) -> Event:
-    return FailoverAborted(subject=s.state.subject_of_master(master), reason=reason, at_ms=s.now_ms)
+    return FailoverAborted(
+        subject=s.state.subject_of_master(master), reason=reason, release=s.release(master), at_ms=s.now_ms
+    )
 
 
 def _out_of_time(s: Situation, master: Master, failover: Failover) -> bool:
@@ -101,21 +111,64 @@ def _select(s: Situation, master: Master, failover: Failover, phase: SelectingRe
 def _send_promotion(s: Situation, master: Master, failover: Failover, phase: SendingPromotion) -> Iterator[Event]:
     subject = s.state.subject_of_replica(master, phase.candidate)
     if failover.manner is Manner.COORDINATED:
-        left_ms = master.settings.failover_timeout_ms - (s.now_ms - failover.phase_since_ms)
-        if left_ms < HANDOVER_MIN_MS:
-            yield _abort(s, master, Abort.MASTER_TIMEOUT)
-        elif s.server(master).command.open and s.server(master, phase.candidate).master_link_up:
-            # A master aborts a FAILOVER to a replica that has not finished its synchronisation.
-            yield PromotionSent(subject=subject, address=phase.candidate, handover_ms=left_ms, at_ms=s.now_ms)
+        yield from _hand_over(s, master, failover, phase)
     elif s.server(master, phase.candidate).command.open:
         yield PromotionSent(subject=subject, address=phase.candidate, handover_ms=None, at_ms=s.now_ms)
     elif _out_of_time(s, master, failover):
         yield _abort(s, master, Abort.REPLICA_TIMEOUT)
 
 
+def _hand_over(s: Situation, master: Master, failover: Failover, phase: SendingPromotion) -> Iterator[Event]:
+    """Hold the writers back, let the replica catch up, then order the handover.
+
+    A master that is ordered without this waits for the acknowledgement that its replica sends once a second, and
+    writers wait with it. What nobody may write to, a replica has in a millisecond, and its INFO says so.
+    """
+    left_ms = master.settings.failover_timeout_ms - (s.now_ms - failover.phase_since_ms)
+    sense = s.server(master)
+    if left_ms < HANDOVER_MIN_MS:
+        yield _abort(s, master, Abort.MASTER_TIMEOUT)
+    elif not (sense.command.open and s.server(master, phase.candidate).master_link_up):
+        return  # A master aborts a FAILOVER to a replica that has not finished its synchronisation.
+    elif phase.paused_at_ms is None:
+        subject = s.state.subject_of_master(master)
+        yield WritersPaused(subject=subject, pause_ms=min(PAUSE_MS, left_ms), at_ms=s.now_ms)
+    else:
+        waited = s.now_ms - phase.paused_at_ms >= CATCH_UP_MS
+        caught_up = not waited and _has_caught_up(s, master, phase)
+        if caught_up or waited or sense.writers_paused is False:
+            yield PromotionSent(
+                subject=s.state.subject_of_replica(master, phase.candidate),
+                address=phase.candidate,
+                handover_ms=left_ms,
+                caught_up=caught_up,
+                at_ms=s.now_ms,
+            )
+
+
+def _has_caught_up(s: Situation, master: Master, phase: SendingPromotion) -> bool:
+    """Whether the candidate has all that the master had written when its writers were held back already."""
+    written = s.server(master).paused_at_offset
+    candidate = s.server(master, phase.candidate)
+    if written is None or candidate.info_at_ms is None or phase.paused_at_ms is None:
+        return False
+    return candidate.info_at_ms >= phase.paused_at_ms and candidate.repl_offset >= written
+
+
 def _await_promotion(s: Situation, master: Master, failover: Failover, phase: WaitingForPromotion) -> Iterator[Event]:
     if _out_of_time(s, master, failover):
         yield _abort(s, master, Abort.REPLICA_TIMEOUT)
+    elif failover.manner is Manner.COORDINATED and _gave_up(s, master, failover, phase):
+        yield _abort(s, master, Abort.MASTER_TIMEOUT)
+
+
+def _gave_up(s: Situation, master: Master, failover: Failover, phase: WaitingForPromotion) -> bool:
+    """Whether the master says that it is not handing over, and the candidate that it was not promoted."""
+    since_ms = failover.phase_since_ms + GAVE_UP_MS
+    sense, candidate = s.server(master), s.server(master, phase.candidate)
+    heard = all(one.info_at_ms is not None and one.info_at_ms >= since_ms for one in (sense, candidate))
+    as_before = master.role is Role.MASTER and master.replicas[phase.candidate].role is Role.REPLICA
+    return heard and as_before and not sense.handing_over
 
 
 def _reconfigure(s: Situation, master: Master, failover: Failover, phase: ReconfiguringReplicas) -> Iterator[Event]:
@@ -277,6 +330,8 @@ def due(s: Situation, master: Master) -> Iterator[Millis]:
             yield since_ms + FRESH_INFO_WAIT_MS
         case SendingPromotion() if failover.manner is Manner.COORDINATED:
             yield since_ms + max(0, timeout_ms - HANDOVER_MIN_MS) + 1
+            if failover.phase.paused_at_ms is not None and s.now_ms < failover.phase.paused_at_ms + CATCH_UP_MS:
+                yield failover.phase.paused_at_ms + CATCH_UP_MS
         case SendingPromotion() | WaitingForPromotion():
             yield since_ms + timeout_ms + 1
         case ReconfiguringReplicas(promoted, published):

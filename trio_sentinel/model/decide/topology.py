@@ -253,7 +253,12 @@ def _newer_configuration(s: Situation, master: Master, hello: Hello, switch: Swi
         return  # Not resolved yet: it may be the same machine. The next hello comes in two seconds.
     if s.state.same_address(new, master.address) and not promoted:
         if running is not None and hello.config_epoch >= running.epoch:  # in mine: both were forced by operators
-            yield FailoverAborted(subject=s.state.subject_of_master(master), reason=_given_up(running), at_ms=s.now_ms)
+            yield FailoverAborted(
+                subject=s.state.subject_of_master(master),
+                reason=_given_up(running),
+                release=s.release(master),
+                at_ms=s.now_ms,
+            )
         yield ConfigEpochAdopted(subject=s.state.subject_of_master(master), epoch=hello.config_epoch)
         return
     by = s.state.subject_of_peer(master, hello.run_id, Address(hello.host, hello.port))
