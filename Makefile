@@ -1,6 +1,7 @@
 # Everything here sets itself up: it needs make, and a Python >= 3.11 that can create virtual environments.
 #   make demo    watch three sentinels fail over a killed master
 #   make test    lint, types, import contracts, then every test
+#   make soak    simulate fresh seeds for as long as told (SECONDS=3600, JOBS=2, SEEDS=1..500, ARGS='--sometimes')
 #   make bench   compare with the stock sentinels: minutes, figures only (ARGS='--quick --json out.json')
 #   make fuzz    feed mutated input to every parser (ARGS='--inputs 1000000 --seed 2', ARGS='--live 3600')
 #   make hostile 500 hostile connections at work against a deployment: figures with and without them
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SHELL := /bin/sh
 
-.PHONY: help demo test check bench fuzz hostile clean
+.PHONY: help demo test check soak bench fuzz hostile clean
 .DEFAULT_GOAL := help
 
 help:
@@ -31,6 +32,10 @@ check: $(VENV)/.dev-ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+SECONDS ?= 600
+soak: $(VENV)/.dev-ready
+	@$(BIN)/python -m trio_sentinel.sim soak --jobs $(JOBS) $(if $(SEEDS),--seeds $(SEEDS),--seconds $(SECONDS)) $(ARGS)
 
 bench: $(VENV)/.dev-ready
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -39,6 +39,7 @@ from trio_sentinel.model.inputs import (
     Request,
     ResetAsked,
 )
+from trio_sentinel.model.rhythm import PINGS_A_SECOND
 from trio_sentinel.model.settings import GlobalSettings
 from trio_sentinel.model.snapshot import Snapshot
 from trio_sentinel.model.state import Master
@@ -433,6 +434,7 @@ def _host(configuration: Configuration, rights: Roster, resolving: trio.Nursery,
         identity=_identity(configuration, clock.now_ms()),
         cpu_seconds=_cpu_seconds,
         client_limit=client_limit,
+        pings_a_second=PINGS_A_SECOND,
         acl_file=ThreadedUserFile(directives, resolving) if directives.aclfile else None,
     )
 

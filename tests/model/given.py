@@ -441,6 +441,7 @@ def given(
     timing: Timing | None = None,
     address: Address = MASTER,
     settled: bool = True,
+    pings_a_second: int = 0,
     **settings: object,
 ) -> Given:
     """A sentinel that watches a healthy master with some replicas, together with some peers.
@@ -471,7 +472,7 @@ def given(
     for n, replica in enumerate(known_replicas):
         servers[replica] = Server(info=replica_info(address, run_id=f"{n + 1:040x}", repl_offset=1000 - n))
     kit = Given(
-        engine=Engine(ScriptedDice(*dice), START_MS),
+        engine=Engine(ScriptedDice(*dice), START_MS, pings_a_second=pings_a_second),
         now_ms=START_MS,
         servers=servers,
         peers={run_id: PeerScript() for run_id in others},

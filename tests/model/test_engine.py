@@ -376,3 +376,17 @@ def test_news_carries_the_notification_script_of_its_master() -> None:
     assert news.script == "/bin/tell"
     removed = kit.ask(lambda n: i.RemoveAsked(n, NAME)).all(fx.Announce)
     assert [x.script for x in removed if isinstance(x.event, e.MasterRemoved)] == ["/bin/tell"]
+
+
+def test_what_waits_to_be_told_of_a_master_is_not_told_once_it_is_removed() -> None:
+    """The save that releases it holds the same name monitored anew: what was decided before was never on disk."""
+    kit = slow_disk()
+    kit.hello(P1, epoch=4, master=R1, config_epoch=4)
+    assert not kit.wait(1000).has(fx.SayHello)
+    kit.ask(lambda n: i.RemoveAsked(n, NAME))
+    kit.ask(lambda n: i.MonitorAsked(n, NAME, R1, 2))
+    kit.saving = True
+    version, snapshot = kit.asked_to_save[-1]
+    assert snapshot.masters[0].config_epoch == 0
+    released = kit.hear(i.ConfigSaved(version))
+    assert not [hello for hello in released.all(fx.SayHello) if hello.hello.config_epoch > 0]

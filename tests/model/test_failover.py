@@ -374,6 +374,16 @@ def test_higher_configuration_with_the_same_address_ends_an_attempt() -> None:
     assert kit.master.failover is None
 
 
+def test_configuration_of_my_own_epoch_with_the_same_address_ends_an_attempt() -> None:
+    """Operators forced two failovers under one epoch: my promotion would tell a second address in it (property 21)."""
+    kit = given()
+    kit.elected()
+    heard = kit.hello(P1, epoch=1, config_epoch=1)
+    assert heard.one(e.FailoverAborted).subject.name == NAME
+    kit.info(R1, master_info())
+    assert (kit.master.current_address, kit.master.config_epoch) == (MASTER, 1)
+
+
 def test_higher_configuration_with_the_old_address_ends_a_published_promotion() -> None:
     """Otherwise two addresses would be told under one configuration epoch (properties 21, 22)."""
     kit = given()

@@ -162,7 +162,7 @@ def key(candidate: Candidate) -> tuple[bool, int, int, bool, str]:
         last_ok_at_ms=0,
         last_pong_at_ms=0,
         ping_since_ms=None,
-        address=MASTER,
+        link=ServerLink(NAME, MASTER),
         priority=priority,
         repl_offset=offset,
     )

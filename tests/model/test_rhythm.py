@@ -129,6 +129,66 @@ def test_unanswered_pings_go_out_twice_a_second() -> None:
     assert 18 <= sent(kit.wait(10_000), fx.SendPing, TO_R1) <= 21
 
 
+def test_few_servers_are_pinged_ten_times_a_second_while_they_answer() -> None:
+    kit = given(pings_a_second=500, down_after_ms=60_000)
+    heard = kit.wait(10_000)
+    for link in (TO_MASTER, TO_R1, PeerLink(P1)):
+        assert 98 <= sent(heard, fx.SendPing, link) <= 102, link
+    kit.silence(R1)
+    assert 18 <= sent(kit.wait(10_000), fx.SendPing, TO_R1) <= 21
+
+
+def test_quick_pings_are_given_up_where_there_are_too_many_links() -> None:
+    names = (NAME, *(f"m{n}" for n in range(99)))
+    heard = given(pings_a_second=100, names=names).wait(10_000)
+    assert 9 <= sent(heard, fx.SendPing, TO_MASTER) <= 11
+
+
+@pytest.mark.parametrize("pings_a_second", [0, 500])
+def test_answer_that_comes_late_is_followed_by_the_next_ping(pings_a_second: int) -> None:
+    """Nothing is lost by looking at a link less often when it answers: a late answer makes the next PING due."""
+    kit = given(pings_a_second=pings_a_second, down_after_ms=60_000)
+    kit.silence(R1)
+    kit.wait(10_000)
+    kit.servers[R1].pong = "PONG"
+    heard = kit.hear(i.PingAnswered(TO_R1, "PONG"))
+    soon = kit.wait(100 if pings_a_second else 1000)
+    assert sent(heard, fx.SendPing, TO_R1) + sent(soon, fx.SendPing, TO_R1) >= 1
+
+
+@pytest.mark.parametrize("pings_a_second", [0, 500])
+def test_silence_counts_from_the_first_unanswered_ping_to_the_millisecond(pings_a_second: int) -> None:
+    kit = given(pings_a_second=pings_a_second)
+    since_ms = kit.silence(MASTER)
+    assert not kit.wait_until(since_ms + DOWN_AFTER_MS).has(e.WentDown)
+    assert kit.wait(1).one(e.WentDown).at_ms == since_ms + DOWN_AFTER_MS + 1
+
+
+def test_probes_of_one_link_leave_together() -> None:
+    """PUBLISH rides on every second PING, INFO on every tenth: one write."""
+    kit = given()
+    kit.wait(12_000)
+    kinds: dict[tuple[str, ...], int] = {}
+    for _ in range(20_000):
+        probes = [x for x in kit.wait(1).effects if isinstance(x, fx.SendPing | fx.SayHello | fx.PollInfo)]
+        if said := tuple(sorted(type(x).__name__ for x in probes if x.link == TO_R1)):
+            kinds[said] = kinds.get(said, 0) + 1
+    assert kinds == {("SendPing",): 10, ("SayHello", "SendPing"): 8, ("PollInfo", "SayHello", "SendPing"): 2}
+
+
+def test_links_of_many_masters_are_spread_over_the_second() -> None:
+    kit = given(names=(NAME, *(f"m{n}" for n in range(99))), peers=0, replicas=0)
+    kit.wait(3000)
+    moments: dict[int, int] = {}
+    for _ in range(1000):
+        pings = len(kit.wait(1).all(fx.SendPing))
+        if pings:
+            moments[kit.now_ms] = pings
+    assert sum(moments.values()) == 100
+    assert len(moments) == 20
+    assert max(moments.values()) <= 10
+
+
 def test_short_down_after_quickens_the_pings() -> None:
     assert 48 <= sent(given(down_after_ms=200).wait(10_000), fx.SendPing, TO_R1) <= 52
 
@@ -203,6 +263,18 @@ def test_hello_goes_to_everybody_every_two_seconds() -> None:
     heard = given().wait(20_000)
     for link in (TO_MASTER, TO_R1, PeerLink(P1)):
         assert 9 <= sent(heard, fx.SayHello, link) <= 11, link
+
+
+def test_hello_that_is_accepted_late_is_followed_in_time() -> None:
+    """Whatever was looked at there while it was on its way."""
+    kit = given()
+    kit.servers[R1].takes_hellos = False
+    while not sent(kit.wait(1), fx.SayHello, TO_R1):
+        pass
+    kit.info(R1, replica_info())
+    kit.wait(300)
+    kit.hear(i.HelloAccepted(TO_R1, NAME, True))
+    assert sent(kit.wait(1700), fx.SayHello, TO_R1) == 1
 
 
 def test_hello_says_who_i_am_and_where_the_master_is() -> None:

@@ -49,7 +49,7 @@ def room() -> Room:
     settings = MasterSettings(quorum=2, failover_timeout_ms=60_000)
     state = SentinelState(my_id=ME, masters={"m": Master(name="m", address=WHERE, settings=settings)})
     senses = Observations()
-    senses.opinions["m", PEER] = Opinion(answered_at_ms=0)
+    senses.opinions["m", PEER] = Opinion(master="m", run_id=PEER, answered_at_ms=0)
     said: list[str] = []
 
     def log(level: Level, text: str) -> None:

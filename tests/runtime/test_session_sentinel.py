@@ -11,7 +11,7 @@ from attrs import frozen
 from trio_sentinel.model.inputs import FailoverAsked, GlobalsSetAsked, MonitorAsked, RemoveAsked, ResetAsked, SetAsked
 from trio_sentinel.model.observations import ServerSense
 from trio_sentinel.model.settings import GlobalSettings
-from trio_sentinel.model.values import Address
+from trio_sentinel.model.values import Address, ServerLink
 from trio_sentinel.runtime.session_commands import HANDLERS
 from trio_sentinel.wire.commands import COMMANDS, every
 
@@ -187,7 +187,7 @@ def test_info_cache_shows_the_master_first_and_skips_unknown_names() -> None:
     now = stage.mind.clock_ms
     assert client.read("SENTINEL", "INFO-CACHE", "m1", "no", "m1") == ["m1", [[0, None]]]
     stage.mind.senses.servers[("m1", home)] = ServerSense(
-        address=home,
+        link=ServerLink("m1", home),
         made_at_ms=0,
         last_ok_at_ms=0,
         last_pong_at_ms=0,

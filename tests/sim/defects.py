@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from trio_sentinel.model import effects as fx
-from trio_sentinel.model import engine, evolve, ranking, react, replay, rhythm, senses
+from trio_sentinel.model import engine, evolve, ranking, react, replay, rhythm, senses, upkeep
 from trio_sentinel.model import events as e
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.decide import agreement, failover, liveness, topology
@@ -219,7 +219,7 @@ def _old_opinions_count(patch: Patch) -> None:
 
 def _opinions_survive_a_switch(patch: Patch) -> None:
     """What peers said about the old master is credited to the new one (core.md Q15)."""
-    restart = senses.restart_clocks
+    restart = upkeep.restart_clocks
 
     def stale(s: Situation, name: str) -> None:
         said = {key: opinion.master_down for key, opinion in s.senses.opinions.items()}
@@ -227,7 +227,7 @@ def _opinions_survive_a_switch(patch: Patch) -> None:
         for key, opinion in s.senses.opinions.items():
             opinion.master_down = said[key]
 
-    patch.setattr(senses, "restart_clocks", stale)
+    patch.setattr(upkeep, "restart_clocks", stale)
 
 
 def _impatient(patch: Patch) -> None:
@@ -410,7 +410,7 @@ def _never_gives_up(patch: Patch) -> None:
 
 def _questions_stay_open(patch: Patch) -> None:
     """What was asked over a connection that is gone counts as asked: that peer is never asked again."""
-    patch.setattr(senses, "_forget_questions", lambda s, link: None)
+    patch.setattr(senses, "forget_questions", lambda s, link: None)
 
 
 # ---------------------------------------------------------------- topology

@@ -32,7 +32,7 @@ STOCK, MENDED = Defects(), Defects.none()
 
 def _cluster(stock: Flavour | None, defects: Defects | None = None, **others: int) -> Cluster:
     given = {"down_after_ms": 1000, "failover_timeout_ms": 6000} | others
-    cluster = simple_cluster(5, stock=stock, defects=defects, **given)
+    cluster = simple_cluster(7, stock=stock, defects=defects, **given)
     cluster.world.run_for(12_000)
     return cluster
 

@@ -21,7 +21,7 @@ from trio_sentinel.model.state import (
     SentinelState,
     WaitingForVotes,
 )
-from trio_sentinel.model.values import Address, Role, RunId
+from trio_sentinel.model.values import Address, PeerLink, Role, RunId, ServerLink
 from trio_sentinel.wire import answers, info
 
 NOW = 100_000
@@ -32,7 +32,7 @@ PEER = RunId("e" * 40)
 
 def sense(address: Address, *, open_: bool = True) -> ServerSense:
     return ServerSense(
-        address=address,
+        link=ServerLink("m", address),
         made_at_ms=0,
         last_ok_at_ms=NOW - 20,
         last_pong_at_ms=NOW - 10,
@@ -51,7 +51,7 @@ def scene() -> tuple[SentinelState, Observations, Master]:
     master.peers[PEER] = Peer(run_id=PEER, address=Address("10.0.0.3", 26379))
     state = SentinelState(my_id=RunId("a" * 40), masters={"m": master})
     peer_sense = PeerSense(
-        run_id=PEER,
+        link=PeerLink(PEER),
         address=Address("10.0.0.3", 26379),
         made_at_ms=0,
         last_ok_at_ms=NOW,
@@ -62,7 +62,7 @@ def scene() -> tuple[SentinelState, Observations, Master]:
     senses = Observations(
         servers={("m", HOME): sense(HOME), ("m", COPY): sense(COPY)},
         peers={PEER: peer_sense},
-        opinions={("m", PEER): Opinion(answered_at_ms=NOW, hello_at_ms=NOW - 400)},
+        opinions={("m", PEER): Opinion(master="m", run_id=PEER, answered_at_ms=NOW, hello_at_ms=NOW - 400)},
     )
     return state, senses, master
 

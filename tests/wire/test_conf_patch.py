@@ -82,7 +82,7 @@ def _forget(dice: random.Random, master: MasterSnapshot) -> MasterSnapshot:
 
 def _move_peer(dice: random.Random, master: MasterSnapshot) -> MasterSnapshot:
     run_id, address = master.peers[0]
-    return evolve(master, peers=((run_id, evolve(address, port=address.port + 1)), *master.peers[1:]))
+    return evolve(master, peers=((run_id, address._replace(port=address.port + 1)), *master.peers[1:]))
 
 
 def _set(dice: random.Random, master: MasterSnapshot) -> MasterSnapshot:

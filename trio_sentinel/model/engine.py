@@ -20,7 +20,7 @@ from attrs import Factory, define, frozen
 from trio_sentinel.errors import InvariantViolation
 from trio_sentinel.model import events as e
 from trio_sentinel.model import inputs as i
-from trio_sentinel.model import rhythm, senses
+from trio_sentinel.model import rhythm, senses, upkeep
 from trio_sentinel.model.decide import administration, agreement, failover, liveness, topology
 from trio_sentinel.model.effects import (
     Announce,
@@ -34,7 +34,7 @@ from trio_sentinel.model.effects import (
 )
 from trio_sentinel.model.evolve import evolve
 from trio_sentinel.model.invariants import Marks, check_parallel_syncs, check_state
-from trio_sentinel.model.observations import Observations
+from trio_sentinel.model.observations import NEVER_MS, Observations, Watch
 from trio_sentinel.model.react import react
 from trio_sentinel.model.refusals import Refusal
 from trio_sentinel.model.replay import NOT_YET, master_events, restored, snapshot_of
@@ -42,14 +42,14 @@ from trio_sentinel.model.settings import Timing
 from trio_sentinel.model.situation import Dice, Situation
 from trio_sentinel.model.snapshot import Snapshot
 from trio_sentinel.model.state import Master, ReconfiguringReplicas, SentinelState, WaitingForVotes
-from trio_sentinel.model.values import Address, Epoch, Millis, PeerLink, RunId
+from trio_sentinel.model.values import Address, Epoch, Millis, PeerLink, RunId, ServerLink
 
 BEAT_MS: Final = 500
 """Something is fed at least this often, so that a stall of the process is told from mere silence (TILT)."""
 MAX_ROUNDS: Final = 32
 """Rules that have not come to rest after so many rounds contradict each other."""
-LOOKS_AT_ONCE: Final = 64
-"""When more masters than this are due at once, others get a turn before the rest."""
+LOOKS_AT_ONCE: Final = 256
+"""When more links than this are due at once, others get a turn before the rest."""
 SAVE_RETRY_MS: Final = 1000
 MAX_UNSPOKEN: Final = 10_000
 """News kept while the disk fails."""
@@ -64,12 +64,10 @@ RULES: Final[tuple[Rule, ...]] = (
 )
 """In this order, again and again until none speaks."""
 
-RESTRUCTURING: Final = frozenset(
-    {e.MasterMonitored, e.MasterRemoved, e.MasterReset, e.MasterSwitched, e.PeerFound, e.PeerMoved}
+FOR_ALL: Final = frozenset(
+    {e.SentinelRestored, e.TiltEntered, e.TiltExited, e.DiskFailed, e.DiskRecovered, e.GlobalsChanged, e.TimingChanged}
 )
-"""After these one master's observations are brought in step with the state ..."""
-RESTRUCTURING_ALL: Final = frozenset({e.PeerEvicted, e.PeerAddressSpread})
-"""... and after these every master's."""
+"""After these something may be due at every link."""
 
 
 @frozen
@@ -91,7 +89,10 @@ class _Turn:
     effects: list[Effect] = Factory(list)
     released: list[Effect] = Factory(list)
     """What waited for the disk and waits no more."""
-    touched: dict[str, None] = Factory(dict)  # an ordered set
+    touched: dict[str, None] = Factory(dict)
+    """The masters at which the rules look, in order."""
+    watches: dict[Watch, None] = Factory(dict)
+    """Where something may be due, in order."""
 
 
 @frozen
@@ -106,7 +107,8 @@ class _Promise:
 class Engine:
     """One sentinel's mind. Not thread-safe; `now_ms` must never decrease."""
 
-    def __init__(self, dice: Dice, now_ms: Millis) -> None:
+    def __init__(self, dice: Dice, now_ms: Millis, *, pings_a_second: int = 0) -> None:
+        """`pings_a_second` is what may be spent to PING more often than stock does where few are watched."""
         self.state = SentinelState(my_id=NOT_YET)
         self.senses = Observations()
         self.revision = 0
@@ -120,9 +122,8 @@ class Engine:
         self._unspoken: list[Effect] = []
         """News of votes and epochs that could not be saved yet."""
         self._promises: list[_Promise] = []
-        self._looks: list[tuple[Millis, int, str]] = []
-        self._look_at: dict[str, Millis] = {}
-        self._looked_at: dict[str, Millis] = {}
+        self._s.pace.pings_a_second = pings_a_second
+        self._looks: list[tuple[Millis, int, Watch]] = []
         self._looks_made = 0
         self._restless: set[str] = set()
         self._marks = Marks()
@@ -145,7 +146,7 @@ class Engine:
 
         ``names`` are host names of the file that are resolved already.
         """
-        self._begin(now_ms)
+        self._fed_at_ms = self._s.now_ms = now_ms
         my_id = snapshot.my_id
         if my_id is None:
             my_id = RunId("".join("0123456789abcdef"[self._s.dice.below(16)] for _ in range(40)))
@@ -163,17 +164,22 @@ class Engine:
 
     def feed(self, heard: i.Input, now_ms: Millis) -> Outcome:
         """Take one input in. The same inputs at the same times with the same dice give the same outcomes."""
-        stalled = now_ms - self._fed_at_ms > self.state.timing.tilt_trigger_ms
-        self._begin(now_ms)
-        if stalled:
+        s, silent_ms = self._s, now_ms - self._fed_at_ms
+        assert silent_ms >= 0, "time runs backwards"
+        self._fed_at_ms = s.now_ms = now_ms
+        if silent_ms > self.state.timing.tilt_trigger_ms:
             self._apply(e.TiltEntered(at_ms=now_ms))
-        for name in senses.PERCEIVE[type(heard)](self._s, heard):
-            self._turn.touched[name] = None
-        handler = _HANDLERS.get(type(heard))
-        if handler is not None:
-            handler(self, heard)
+        kind = type(heard)
+        names = senses.PERCEIVE[kind](s, heard)
         turn = self._turn
-        if not (turn.touched or turn.events or turn.effects or turn.released):
+        if names is not None:
+            for name in names:
+                turn.touched[name] = None
+            if (handler := _HANDLERS.get(kind)) is not None:
+                handler(self, heard)
+        elif not (s.disturbed or turn.events):
+            return NOTHING
+        if not (turn.touched or turn.watches or turn.events or turn.effects or turn.released or s.disturbed):
             return NOTHING
         return self._finish()
 
@@ -196,11 +202,6 @@ class Engine:
 
     # ------------------------------------------------------------ the five steps
 
-    def _begin(self, now_ms: Millis) -> None:
-        assert now_ms >= self._fed_at_ms, "time runs backwards"
-        self._fed_at_ms = self._s.now_ms = now_ms
-        self._turn = _Turn()
-
     def _apply_all(self, events: Iterable[e.Event]) -> None:
         for event in tuple(events):
             self._apply(event)
@@ -208,62 +209,43 @@ class Engine:
     def _apply(self, event: e.Event) -> None:
         """Evolve, keep the senses in step, react."""
         subject = getattr(event, "subject", None)
-        before = None if subject is None else self.state.masters.get(subject.master)
+        name = None if subject is None else subject.master
+        before = None if name is None else self.state.masters.get(name)
         evolve(self.state, event)
         self.revision += 1
         turn = self._turn
         turn.events.append(event)
-        after = None if subject is None else self.state.masters.get(subject.master)
-        if subject is not None and after is not None:
-            turn.touched[subject.master] = None
-        turn.effects += self._keep_in_step(event)
+        after = None if name is None else self.state.masters.get(name)
+        if name is None or type(event) is e.EpochRaised:
+            self._s.hellos.clear()
+        else:
+            self._s.hellos.pop(name, None)
+        if name is not None and after is not None:
+            turn.touched[name] = None
+        turn.effects += upkeep.keep_in_step(self._s, event)
+        self._note(event)
         concerned = after or before
         script = None if concerned is None else concerned.settings.notification_script
         turn.effects += react(self._s, event, script)
 
-    def _keep_in_step(self, event: e.Event) -> Iterator[Effect]:
-        kind = type(event)
-        if kind in RESTRUCTURING:
-            yield from senses.keep_in_step(self._s, (event.subject.master,))  # type: ignore[union-attr]
-        elif kind in RESTRUCTURING_ALL:
-            yield from senses.keep_in_step(self._s, tuple(self.state.masters))
+    def _note(self, event: e.Event) -> None:
         match event:
-            case e.ReplicaFound():
-                senses.watch_server(self._s, event.subject.master, event.address)
-            case e.MasterSwitched() | e.MasterReset():
-                senses.restart_clocks(self._s, event.subject.master)
-                if isinstance(event, e.MasterReset):
-                    yield from senses.hang_up_servers(self._s, event.subject.master, "reset")
             case e.MasterRemoved():
-                self._marks.forget(event.subject.master)
-                self._look_at.pop(event.subject.master, None)
-                self._looked_at.pop(event.subject.master, None)
-                self._restless.discard(event.subject.master)
-            case e.PromotionPublished():
-                senses.hurry_hellos(self._s, event.subject.master)
-            case e.SettingChanged() if event.words[0].lower() in ("auth-pass", "auth-user"):
-                yield from senses.hang_up_servers(self._s, event.subject.master, "credentials changed")
-            case e.WritersPaused():
-                master = self.state.masters[event.subject.master]
-                sense = self._s.server(master)
-                sense.writers_paused = sense.paused_at_offset = None
-                self._expect_info(master.name, master.address)
-            case e.ReplicaConverted() | e.ReplicaRepointed():
-                self._expect_info(event.subject.master, event.address)
-                self.senses.servers[event.subject.master, event.address].corrected_at_ms = self._s.now_ms
-            case e.PromotionSent(handover_ms=None) | e.ReconfSent() | e.ReconfTimedOut():
-                self._expect_info(event.subject.master, event.address)
-                if isinstance(event, e.ReconfSent) and not event.best_effort:
-                    check_parallel_syncs(self.state.masters[event.subject.master])
+                self._forget(event.subject.master)
+            case e.PeerEvicted() | e.PeerAddressSpread():
+                self._turn.touched.update(dict.fromkeys(self.state.masters))
+            case e.ReconfSent(best_effort=False):
+                check_parallel_syncs(self.state.masters[event.subject.master])
             case _:
                 pass
 
-    def _expect_info(self, name: str, address: Address) -> None:
-        """These orders carry an INFO of their own right behind them."""
-        sense = self.senses.servers[name, address]
-        sense.info_in_flight = True
-        sense.info_sent_at_ms = self._s.now_ms
-        sense.pending += 1
+    def _forget(self, name: str) -> None:
+        """A master was removed. What waits to be told of it is dropped: the save that will release it may be one of the
+        same name monitored anew, and what was decided before never reaches the disk."""
+        self._marks.forget(name)
+        self._restless.discard(name)
+        for _, effects in self._held:
+            effects[:] = [effect for effect in effects if not _is_talk_about(name, effect)]
 
     def _settle(self, name: str) -> None:
         for _ in range(MAX_ROUNDS):
@@ -278,7 +260,7 @@ class Engine:
         raise InvariantViolation(f"the rules of {name} do not come to rest: {self._turn.events[-5:]}")
 
     def _finish(self, *, save_soon: bool = True) -> Outcome:
-        """Settle every master concerned, add what is due, and sort out what must wait for the disk."""
+        """Settle every master concerned, do what is due, and sort out what must wait for the disk."""
         turn = self._turn
         settled: set[str] = set()
         while waiting := [name for name in turn.touched if name not in settled]:
@@ -288,60 +270,64 @@ class Engine:
                     self._settle(name)
         if turn.events:
             self._disturb(turn.events)
-        for name in turn.touched:
-            self._look_again(name)
+        self._tend()
         for name in turn.touched if turn.events else ():
             if (master := self.state.masters.get(name)) is not None:
                 check_state(self.state, master)
                 self._marks.check(self.state, master)
-        return self._deliver(save_soon)
+        self._turn = _Turn()
+        return self._deliver(turn, save_soon)
 
     def _disturb(self, events: list[e.Event]) -> None:
         """What is due may have changed with what was decided: for the masters concerned, or for all."""
-        everybody = any(getattr(event, "subject", None) is None or type(event) in RESTRUCTURING_ALL for event in events)
-        for name in self.state.masters if everybody else self._turn.touched:
-            if (master := self.state.masters.get(name)) is not None:
-                rhythm.disturb(self._s, master)
+        watches, masters = self._turn.watches, self.state.masters
+        everybody = any(type(event) in FOR_ALL for event in events)
+        for name in masters if everybody else self._turn.touched:
+            if (master := masters.get(name)) is None:
+                continue
+            for watch in rhythm.watches_of(self._s, master):
+                watch.calm_ms = 0
+                watches[watch] = None
+            if rhythm.restless(master):
+                self._restless.add(name)
+            else:
+                self._restless.discard(name)
 
-    def _look_again(self, name: str) -> None:
-        master = self.state.masters.get(name)
-        if master is None:
-            self._restless.discard(name)
-            return
-        if rhythm.restless(master):
-            self._restless.add(name)
-        else:
-            self._restless.discard(name)
-        self._looked_at[name] = self._s.now_ms
-        self._turn.effects += rhythm.beat(self._s, master)
-        due_ms = rhythm.next_look_ms(self._s, master)
-        planned_ms = self._look_at.get(name)
-        if planned_ms is None or due_ms < planned_ms or planned_ms <= self._s.now_ms:
-            self._plan(name, due_ms)
-
-    def _plan(self, name: str, due_ms: Millis) -> None:
-        self._look_at[name] = due_ms
-        self._looks_made += 1
-        heapq.heappush(self._looks, (due_ms, self._looks_made, name))
+    def _tend(self) -> None:
+        """Do what is due, and plan when to look again."""
+        s, turn = self._s, self._turn
+        for name in turn.touched:
+            if (master := self.senses.masters.get(name)) is not None:
+                turn.watches[master] = None
+        for watch in s.disturbed:
+            watch.calm_ms = 0
+            turn.watches[watch] = None
+        s.disturbed.clear()
+        for watch in turn.watches:
+            if not watch.gone:
+                due_ms = rhythm.tend(s, watch, turn.effects)
+                if due_ms < NEVER_MS:
+                    self._queue(watch, max(due_ms, s.now_ms + 1))
 
     # ------------------------------------------------------------ durable before audible
 
-    def _deliver(self, save_soon: bool) -> Outcome:
-        turn = self._turn
+    def _deliver(self, turn: _Turn, save_soon: bool) -> Outcome:
+        if not (turn.events or turn.released or self._held):
+            return Outcome((), tuple(turn.effects))
         silent = [effect for effect in turn.effects if not effect.audible]
         audible = [effect for effect in turn.effects if effect.audible]
         durable = any(event.durable for event in turn.events)
         if durable or (save_soon and any(type(event) in e.SAVED_SOON for event in turn.events)):
             self.version += 1
             silent.insert(0, SaveConfig(self.version, urgent=durable))
-            self._make_promises()
+            self._make_promises(turn.events)
         if durable or (self._held and audible):
             self._held.append((self.version if durable else self._held[-1][0], audible))
             audible = []
         return Outcome(tuple(turn.events), (*silent, *turn.released, *audible))
 
-    def _make_promises(self) -> None:
-        for event in self._turn.events:
+    def _make_promises(self, events: list[e.Event]) -> None:
+        for event in events:
             if isinstance(event, e.FailoverStarted | e.PromotionSeen):
                 self._promises.append(_Promise(self.version, event.subject.master, event.epoch))
 
@@ -409,16 +395,19 @@ class Engine:
                 opinion = self.senses.opinions.get((effect.master, effect.peer.run_id))
                 if opinion is not None:
                     opinion.ask_in_flight = False
+                    self._s.disturbed.append(opinion)
                 return None
             case SayHello(link=PeerLink() as peer):
                 opinion = self.senses.opinions.get((effect.hello.master, peer.run_id))
                 if opinion is not None:
                     opinion.hello_in_flight = False
+                    self._s.disturbed.append(opinion)
                 return None
-            case SayHello():
-                sense = senses.sense_of(self._s, effect.link)
+            case SayHello(link=ServerLink() as server):
+                sense = self.senses.servers.get((server.master, server.address))
                 if sense is not None:
-                    sense.hello_in_flight = False  # type: ignore[attr-defined]
+                    sense.hello_in_flight = False
+                    self._s.disturbed.append(sense)
                 return None
             case _:
                 return effect
@@ -433,28 +422,33 @@ class Engine:
             self._keep_promises()
             for name in self.state.masters:
                 self._turn.touched[name] = None
-        while self._looks and self._looks[0][0] <= self._s.now_ms and len(self._turn.touched) < LOOKS_AT_ONCE:
-            due_ms, _, name = heapq.heappop(self._looks)
-            if self._look_at.get(name) == due_ms and not self._may_rest(name):
-                self._turn.touched[name] = None
+        self._look()
         if self._retry_save_at_ms is not None and self._s.now_ms >= self._retry_save_at_ms:
             self._retry_save_at_ms = self._s.now_ms + SAVE_RETRY_MS
             self.version += 1
             self._turn.effects.append(SaveConfig(self.version, urgent=True))
 
-    def _may_rest(self, name: str) -> bool:
-        """Whether a master needs no look after all: a reply came since the look was planned. Plans the next one."""
-        master = self.state.masters.get(name)
-        if master is None:
-            return False
-        since_ms, period_ms = self._looked_at.get(name, 0), self.state.timing.ping_period_ms
-        if not rhythm.may_share(self._s, master) or self._s.now_ms - since_ms >= period_ms:
-            return False
-        due_ms = min(rhythm.next_look_ms(self._s, master), since_ms + period_ms + period_ms // 10)
-        if due_ms <= self._s.now_ms + 1:
-            return False
-        self._plan(name, due_ms)
-        return True
+    def _look(self) -> None:
+        """Take what is due from the heap."""
+        looks, turn, now_ms = self._looks, self._turn, self._s.now_ms
+        while looks and looks[0][0] <= now_ms and len(turn.watches) < LOOKS_AT_ONCE:
+            due_ms, _, watch = heapq.heappop(looks)
+            if watch.queued_ms != due_ms or watch.gone:
+                continue
+            watch.queued_ms = NEVER_MS
+            rest_ms = rhythm.resting_until_ms(watch)
+            if rest_ms > now_ms:
+                self._queue(watch, rest_ms)
+                continue
+            turn.watches[watch] = None
+            for name in rhythm.judged(self._s, watch):
+                turn.touched[name] = None
+
+    def _queue(self, watch: Watch, due_ms: Millis) -> None:
+        if due_ms < watch.queued_ms:
+            watch.queued_ms = due_ms
+            self._looks_made += 1
+            heapq.heappush(self._looks, (due_ms, self._looks_made, watch))
 
     def _watch_wall_clock(self, wall_ms: Millis) -> None:
         """The wall clock must keep step with the monotonic one (core.md Q21)."""
@@ -476,17 +470,6 @@ class Engine:
         if isinstance(heard.link, PeerLink):
             self._apply_all(topology.meet_peer(self._s, heard.link.run_id, heard.local_host))
 
-    def _link_lost(self, heard: i.LinkLost) -> None:
-        """A failed attempt: only the next one is planned. A thousand dead replicas must not mean a thousand looks."""
-        sense = senses.sense_of(self._s, heard.link)
-        if self._turn.touched or sense is None:
-            return
-        due_ms = rhythm.redial_due_ms(self._s, sense, heard.channel)
-        for name in senses.masters_of(self._s, heard.link):
-            planned_ms = self._look_at.get(name)
-            if planned_ms is None or due_ms < planned_ms:
-                self._plan(name, due_ms)
-
     def _ping_answered(self, heard: i.PingAnswered) -> None:
         self._turn.effects += senses.script_to_kill(self._s, heard)
         if not isinstance(heard.link, PeerLink):
@@ -506,8 +489,6 @@ class Engine:
             self._apply_all(topology.correct(self._s, master, replica, heard.reading))
 
     def _hello_heard(self, heard: i.HelloHeard) -> None:
-        if not self._turn.touched:
-            return
         self._resolve(heard.hello.host, heard.hello.master_host)
         self._apply_all(topology.hear_hello(self._s, heard.hello, _switch))
 
@@ -534,6 +515,7 @@ class Engine:
         for run_id in master.peers:
             opinion = self.senses.opinions[master.name, run_id]
             opinion.nudged = opinion.nudged or not opinion.master_down
+            self._s.disturbed.append(opinion)
         self._turn.touched[master.name] = None
 
     def _answer(self, request: int, verdict: administration.Verdict) -> bool:
@@ -572,7 +554,7 @@ class Engine:
         self._accept(heard.request, administration.change_globals(self._s, heard))
         after = self.state.settings
         if (before.sentinel_user, before.sentinel_pass) != (after.sentinel_user, after.sentinel_pass):
-            self._turn.effects += senses.hang_up_peers(self._s, "credentials changed")
+            self._turn.effects += upkeep.hang_up_peers(self._s, "credentials changed")
             for name in self.state.masters:
                 self._turn.touched[name] = None
 
@@ -595,6 +577,16 @@ def _switch(s: Situation, master: Master, new: Address, config_epoch: Epoch, by:
     return failover.switch(s, master, new, config_epoch, by=by)
 
 
+def _is_talk_about(name: str, effect: Effect) -> bool:
+    match effect:
+        case SayHello():
+            return effect.hello.master == name
+        case AskPeer():
+            return effect.master == name
+        case _:
+            return False
+
+
 def _tells_a_promise(effect: Effect) -> bool:
     """Whether an effect tells subscribers of a vote or epoch that did not reach the disk."""
     return isinstance(effect, Announce) and isinstance(
@@ -608,7 +600,6 @@ _HANDLERS: Final[dict[type[i.Input], Callable[[Engine, Any], None]]] = {
     i.ConfigSaveFailed: Engine._config_save_failed,
     i.NameResolved: Engine._name_resolved,
     i.LinkOpened: Engine._link_opened,
-    i.LinkLost: Engine._link_lost,
     i.PingAnswered: Engine._ping_answered,
     i.InfoHeard: Engine._info_heard,
     i.HelloHeard: Engine._hello_heard,

@@ -105,9 +105,11 @@ class PubSubHeard(Struct, frozen=True):
 
 
 class HelloHeard(Struct, frozen=True):
-    """A well-formed hello of another sentinel, by pub/sub or by direct PUBLISH."""
+    """A well-formed hello of another sentinel, by direct PUBLISH, or from the server at the other end of `over`: then
+    it is a sign of life of that server's pub/sub connection as well."""
 
     hello: Hello
+    over: ServerLink | None = None
 
 
 class OpinionHeard(Struct, frozen=True):

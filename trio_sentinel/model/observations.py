@@ -5,9 +5,28 @@ Overwritten in place, never evented, lost at restart. A rule may read them; noth
 
 from __future__ import annotations
 
-from attrs import Factory, define
+from typing import Final
 
-from trio_sentinel.model.values import Address, Epoch, Millis, RunId
+from attrs import Factory, define, field
+
+from trio_sentinel.model.effects import PollInfo, SayHello, SendPing
+from trio_sentinel.model.values import Address, Epoch, Hello, Millis, PeerLink, RunId, ServerLink
+
+NEVER_MS: Final = 2**62
+
+
+@define(eq=False, kw_only=True)
+class Watch:
+    """Something that is looked at when its time has come, and not before (``rhythm.py``)."""
+
+    queued_ms: Millis = NEVER_MS
+    """The moment at which the engine will look; never later than the moment at which something is due."""
+    judge_ms: Millis = NEVER_MS
+    """From when on the rules must look at the masters concerned."""
+    calm_ms: Millis = 0
+    """Until when nothing but PINGs is due; 0 after anything else was heard or decided that matters here."""
+    gone: bool = False
+    """Nobody looks any more: what it is about is no longer in the state."""
 
 
 @define(eq=False, kw_only=True)
@@ -24,9 +43,11 @@ class ChannelSense:
 
 
 @define(eq=False, kw_only=True)
-class LinkSense:
+class LinkSense(Watch):
     """The probing of one process over its command connection (core.md 2.1)."""
 
+    turn: int = 0
+    """Its place on the wheel: how many links were made before."""
     made_at_ms: Millis
     last_ok_at_ms: Millis
     """`last_avail_time`: last acceptable PING reply."""
@@ -35,30 +56,32 @@ class LinkSense:
     ping_since_ms: Millis | None
     """`act_ping_time`: when the oldest unanswered PING was sent; None when none is pending."""
     last_ping_at_ms: Millis | None = None
+    next_ping_ms: Millis = 0
+    """When the next PING is due if the last one is answered."""
+    down_after_ms: Millis = NEVER_MS
+    """The shortest `down-after-milliseconds` of the masters that the link serves, as of the last look."""
+    rest_ms: Millis = 0
+    """Until when there is nothing to do here, provided that the last PING was answered."""
     pending: int = 0
     command: ChannelSense = Factory(ChannelSense)
     local_host: str | None = None
     """Our own address on the command connection: what hellos announce by default."""
-    changes: int = 0
-    """Raised by whatever may change what is due here, so that a noted rest is known to be out of date."""
-
-
-@define(eq=False, kw_only=True)
-class Rest:
-    """Noted when everything about one link was calm: until when nothing has to be done there."""
-
-    until_ms: Millis = 0
-    due_ms: Millis = 0
-    """When the next probe is due; not before ``until_ms``."""
-    changes: int = -1
-    """The link's ``changes`` when this was noted."""
 
 
 @define(eq=False, kw_only=True)
 class ServerSense(LinkSense):
     """A master or replica: its link and its last INFO."""
 
-    address: Address
+    link: ServerLink
+    master: str = field(init=False, default=Factory(lambda self: self.link.master, takes_self=True))
+    address: Address = field(init=False, default=Factory(lambda self: self.link.address, takes_self=True))
+    ping: SendPing = field(init=False, default=Factory(lambda self: SendPing(self.link), takes_self=True))
+    poll: PollInfo = field(init=False, default=Factory(lambda self: PollInfo(self.link), takes_self=True))
+    """Orders that are given again and again are made once."""
+    leads: bool = False
+    """Whether it is the master, not a replica."""
+    said: SayHello | None = None
+    """The last hello, to be said again while nothing has changed."""
     pubsub: ChannelSense = Factory(ChannelSense)
     info_at_ms: Millis | None = None
     info_sent_at_ms: Millis | None = None
@@ -87,7 +110,6 @@ class ServerSense(LinkSense):
     """How far it had written when its writers were held back already."""
     corrected_at_ms: Millis | None = None
     """When it was last ordered to follow the master, after it was found astray."""
-    rest: Rest = Factory(Rest)
 
     @property
     def handing_over(self) -> bool:
@@ -99,14 +121,22 @@ class ServerSense(LinkSense):
 class PeerSense(LinkSense):
     """Another sentinel process: one link, shared by every master that knows it."""
 
-    run_id: RunId
+    link: PeerLink
+    run_id: RunId = field(init=False, default=Factory(lambda self: self.link.run_id, takes_self=True))
+    ping: SendPing = field(init=False, default=Factory(lambda self: SendPing(self.link), takes_self=True))
     address: Address
+    known_to: dict[str, None] = Factory(dict)
+    """The masters that know it, in the order in which they came to."""
 
 
 @define(eq=False, kw_only=True)
-class Opinion:
+class Opinion(Watch):
     """What one peer last told about one master (core.md 7.3)."""
 
+    master: str
+    run_id: RunId
+    turn: int = 0
+    """Its place on the wheel, for our hellos."""
     answered_at_ms: Millis
     """`last_master_down_reply_time`."""
     asked_at_ms: Millis | None = None
@@ -121,12 +151,26 @@ class Opinion:
     vote_epoch: Epoch = 0
     hello_at_ms: Millis = 0
     """When its last hello for this master came (`last_hello_time`)."""
+    stale: Hello | None = None
+    """The last hello that said nothing new. Epochs only rise, so it says nothing new the next time either, unless the
+    peer has moved meanwhile."""
     said_hello_at_ms: Millis | None = None
     """When it last accepted a hello of ours for this master (`last_pub_time`); None makes the next one due at once."""
     hello_sent_at_ms: Millis | None = None
     hello_in_flight: bool = False
-    rest: Rest = Factory(Rest)
-    """Of the peer's link, as far as this master is concerned."""
+    said: SayHello | None = None
+    """The last hello, to be said again while nothing has changed."""
+
+
+@define(eq=False, kw_only=True)
+class MasterWatch(Watch):
+    """The deadlines of one master that do not belong to one link: opinions, elections, phases of a failover."""
+
+    master: str
+    servers: dict[Address, ServerSense] = Factory(dict)
+    """The same observations as in `Observations`, by master ..."""
+    opinions: dict[RunId, Opinion] = Factory(dict)
+    """... so that nobody has to look through those of all masters."""
 
 
 @define(eq=False, kw_only=True)
@@ -136,5 +180,8 @@ class Observations:
     servers: dict[tuple[str, Address], ServerSense] = Factory(dict)
     peers: dict[RunId, PeerSense] = Factory(dict)
     opinions: dict[tuple[str, RunId], Opinion] = Factory(dict)
+    masters: dict[str, MasterWatch] = Factory(dict)
+    made: int = 0
+    """How many links and opinions were ever made."""
     nameless: set[str] = Factory(set)
     """Host names of which the resolver said last that it knows no address, and of which none is remembered."""

@@ -1,12 +1,17 @@
-"""What is due when: connections, PING, INFO, hellos and questions, and when each master must be looked at again.
+"""What is due when: connections, PING, INFO, hellos and questions; and when to look again.
 
-Nothing here sweeps: a master is looked at when something about it was heard, or at the time it named itself. The
-only things written are observations (what was sent and when).
+Rules of this file:
+
+1. Nothing sweeps. Each link, each opinion and each master is a *watch* of its own that names the next moment at which
+   something is due there. It names another one when it is looked at, and when what was heard or decided made something
+   due sooner. An answered probe only makes things due later, so it costs nothing here.
+2. Time is a wheel. Probes of a link that answers fall on moments that are whole periods apart, counted from one phase,
+   so PING, PUBLISH and INFO to one server meet in one write, and links with the same phase share one wake-up. A probe
+   is moved to the moment *before* it is due, never to a later one. What decides anything is never moved at all.
+3. The only things written are observations: what was sent and when.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 from trio_sentinel.model.decide import agreement, failover, liveness
 from trio_sentinel.model.effects import (
@@ -14,17 +19,23 @@ from trio_sentinel.model.effects import (
     CloseLink,
     Effect,
     OpenLink,
-    PollInfo,
     ResolveName,
     SayHello,
-    SendPing,
 )
-from trio_sentinel.model.observations import ChannelSense, LinkSense, Opinion, PeerSense, Rest, ServerSense
+from trio_sentinel.model.observations import (
+    NEVER_MS,
+    ChannelSense,
+    LinkSense,
+    MasterWatch,
+    Opinion,
+    PeerSense,
+    ServerSense,
+    Watch,
+)
 from trio_sentinel.model.situation import Situation
 from trio_sentinel.model.state import (
     Manner,
     Master,
-    Peer,
     Reconf,
     ReconfiguringReplicas,
     SelectingReplica,
@@ -33,7 +44,7 @@ from trio_sentinel.model.state import (
     WaitingForPromotion,
     WaitingForVotes,
 )
-from trio_sentinel.model.values import Address, Channel, Hello, LinkId, Millis, PeerLink, ServerLink, is_ip
+from trio_sentinel.model.values import Channel, Hello, Millis, is_ip
 
 MIN_REDIAL_MS = 100
 """A lost connection is tried again after this long, then ever more slowly up to the PING period, so that a server
@@ -43,85 +54,63 @@ FAST_INFO_MS = 1000
 EAGER_INFO_MS = 10
 """INFO period of a server whose change of role is awaited, growing with the wait."""
 GRID_MS = 50
-"""Probes of healthy masters wait for the next multiple of this, so that many share one wake-up: half of stock's tick.
-Nothing that decides is ever rounded."""
+"""The distance of neighbours on the wheel of many masters, and of the moments at which lost connections are tried
+again: half of stock's tick."""
 MANY_MASTERS = 32
-"""From so many on it pays to share wake-ups; fewer are probed to the millisecond."""
+"""From so many on probes are spread over the wheel; the links of fewer are all probed in the same moment."""
+QUICK_PINGS_MS = (100, 200, 250, 500)
+"""PING periods shorter than stock's second, for as long as the PINGs of all links stay within the budget."""
+PINGS_A_SECOND = 500
+"""The budget of the daemon: some 1 % of a core. With it a few servers that stop answering are missed half a second
+sooner."""
 HANDOVER_HUSH_MS = 3000
 """A healthy master hears no hello for this long after a vote for another: it may be handing over, with writes paused,
 and a PUBLISH that blocks would make our PINGs late (rule R3)."""
 PENDING_LIMIT = 100
-"""No more probes are sent over a link with this many unanswered commands (core.md 2.5)."""
+"""No more probes are sent over a link with this many unanswered commands, for each master that shares it
+(core.md 2.5)."""
+
+# ---------------------------------------------------------------- who is looked at
 
 
-def beat(s: Situation, master: Master) -> Iterator[Effect]:
-    """Everything that is due for `master` now."""
-    calm = _is_calm(s, master)
-    for address in (master.address, *master.replicas):
-        sense = s.server(master, address)
-        if not (calm and _rests(s, sense, sense.rest)):
-            yield from _tend_server(s, master, address)
-    for run_id, peer in master.peers.items():
-        if not (calm and _rests(s, s.peer(run_id), s.opinion(master, run_id).rest)):
-            yield from _tend_peer(s, master, peer)
+def tend(s: Situation, watch: Watch, effects: list[Effect]) -> Millis:
+    """Do everything that is due there now; returns when to look again if nothing is heard or decided before."""
+    if isinstance(watch, ServerSense | PeerSense):
+        if watch.calm_ms > s.now_ms and watch.ping_since_ms is None:
+            return _only_ping(s, watch, effects)
+        return _tend_server(s, watch, effects) if isinstance(watch, ServerSense) else _tend_peer(s, watch, effects)
+    if isinstance(watch, Opinion):
+        return _tend_opinion(s, watch, effects)
+    assert isinstance(watch, MasterWatch)
+    return _tend_master(s, watch)
 
 
-def next_look_ms(s: Situation, master: Master) -> Millis:
-    """When to look at `master` again if nothing is heard of it before."""
-    dues = [s.now_ms + s.state.timing.ping_period_ms]
-    if s.state.tilt_since_ms is None:
-        dues += liveness.due(s, master)
-        dues += agreement.due(s, master)
-        dues += failover.due(s, master)
-    probes: list[Millis] = []
-    calm = _is_calm(s, master)
-    for address in (master.address, *master.replicas):
-        sense = s.server(master, address)
-        if not (calm and _rests(s, sense, sense.rest)):
-            dues_here = tuple(_server_dues(s, master, sense))
-            _note_rest(s, master, sense, sense.rest, dues_here if calm else ())
-            probes += dues_here
-        else:
-            probes.append(sense.rest.due_ms)
-    for run_id, peer in master.peers.items():
-        peer_sense, rest = s.peer(run_id), s.opinion(master, run_id).rest
-        if not (calm and _rests(s, peer_sense, rest)):
-            dues_here = tuple(_peer_dues(s, master, peer))
-            _note_rest(s, master, peer_sense, rest, dues_here if calm else ())
-            probes += dues_here
-        else:
-            probes.append(rest.due_ms)
-    if probes:
-        dues.append(_on_grid(s, master, min(probes)) if may_share(s, master) else min(probes))
-    return max(min(dues), s.now_ms + 1)
+def judged(s: Situation, watch: Watch) -> tuple[str, ...]:
+    """The masters at which the rules must look now because of `watch`."""
+    if s.now_ms < watch.judge_ms:
+        return ()
+    if isinstance(watch, ServerSense | MasterWatch):
+        return (watch.master,)
+    if isinstance(watch, PeerSense):
+        return tuple(name for name in watch.known_to if _peer_judge_ms(s, watch, name) <= s.now_ms)
+    return ()
 
 
-def _is_calm(s: Situation, master: Master) -> bool:
-    """Whether what is due at a link follows from that link alone, and changes only with what is heard there."""
-    return s.state.tilt_since_ms is None and not restless(master)
+def resting_until_ms(watch: Watch) -> Millis:
+    """Until when a look would find nothing, because the last PING was answered since it was planned."""
+    if isinstance(watch, ServerSense | PeerSense) and watch.ping_since_ms is None and watch.command.open:
+        return watch.rest_ms
+    return 0
 
 
-def _rests(s: Situation, sense: LinkSense, rest: Rest) -> bool:
-    return s.now_ms < rest.until_ms and rest.changes == sense.changes
-
-
-def _note_rest(s: Situation, master: Master, sense: LinkSense, rest: Rest, dues: tuple[Millis, ...]) -> None:
-    """Note until when nothing is due at a link: neither a probe nor to hang up. With most links at rest, a look at a
-    master costs a few comparisons."""
-    rest.until_ms = 0
-    if not dues or not sense.command.open or (isinstance(sense, ServerSense) and not sense.pubsub.open):
-        return
-    rest.due_ms = min(dues)
-    rest.until_ms = min(rest.due_ms, *_hang_up_dues(s, master, sense))
-    rest.changes = sense.changes
-
-
-def disturb(s: Situation, master: Master) -> None:
-    """Something about `master` was decided: no noted rest counts any more."""
-    for address in (master.address, *master.replicas):
-        s.server(master, address).rest.until_ms = 0
+def watches_of(s: Situation, master: Master) -> list[Watch]:
+    """Everything that may have become due when something about `master` was decided."""
+    senses, name = s.senses, master.name
+    watches: list[Watch] = [s.server(master)]
+    watches += [senses.servers[name, address] for address in master.replicas]
     for run_id in master.peers:
-        s.opinion(master, run_id).rest.until_ms = 0
+        watches += (senses.peers[run_id], senses.opinions[name, run_id])
+    return watches
 
 
 def restless(master: Master) -> bool:
@@ -129,52 +118,115 @@ def restless(master: Master) -> bool:
     return master.s_down or master.o_down or master.failover is not None
 
 
-def may_share(s: Situation, master: Master) -> bool:
-    """Whether the probes of this master may wait a little for those of others."""
-    return len(s.state.masters) >= MANY_MASTERS and not restless(master)
+def set_pace(s: Situation) -> None:
+    """Set the pace for as many masters and links as there are now. Where few are watched PINGs go out more often than
+    stock's, so that a server that only stopped answering is missed sooner."""
+    links = len(s.senses.servers) + len(s.senses.peers)
+    s.pace.grid_ms = GRID_MS if len(s.state.masters) >= MANY_MASTERS else 0
+    fits = (period_ms for period_ms in QUICK_PINGS_MS if links * 1000 <= s.pace.pings_a_second * period_ms)
+    s.pace.ping_ms = next(fits, NEVER_MS)
 
 
-def _on_grid(s: Situation, master: Master, due_ms: Millis) -> Millis:
-    """The next moment of the grid; never later than a twentieth of the PING period."""
-    grid_ms = max(1, min(GRID_MS, master.settings.down_after_ms // 20, s.state.timing.ping_period_ms // 20))
-    return due_ms if due_ms <= s.now_ms else -(-due_ms // grid_ms) * grid_ms
+def _moment(s: Situation, turn: int, due_ms: Millis, period_ms: Millis) -> Millis:
+    """The last moment of the wheel that is not after `due_ms`."""
+    pace = s.pace
+    return due_ms - (due_ms - pace.phase_ms - turn * pace.grid_ms) % period_ms
+
+
+def _tend_master(s: Situation, watch: MasterWatch) -> Millis:
+    master = s.state.masters[watch.master]
+    watch.judge_ms = NEVER_MS
+    if s.state.tilt_since_ms is None:
+        for due in (liveness.due, agreement.due, failover.due):
+            watch.judge_ms = min(watch.judge_ms, *due(s, master), NEVER_MS)
+    return watch.judge_ms
 
 
 # ---------------------------------------------------------------- connections
 
 
-def _redial_ms(s: Situation, sense: LinkSense) -> Millis:
-    since = liveness.silent_since(sense)
-    silent_ms = 0 if since is None else s.now_ms - since
-    return max(min(silent_ms // 5, s.state.timing.ping_period_ms), MIN_REDIAL_MS)
+def _redial_due_ms(s: Situation, sense: LinkSense, end: ChannelSense) -> Millis:
+    """When a connection that is not there is tried again: at once for the first time, then after ever longer times, on
+    a grid, so that the attempts of many lost ones share a look."""
+    if end.wanted_at_ms is None:
+        return s.now_ms
+    since_ms = liveness.silent_since(sense)
+    silent_ms = 0 if since_ms is None else end.wanted_at_ms - since_ms
+    length_ms = max(min(silent_ms // 5, s.state.timing.ping_period_ms), MIN_REDIAL_MS)
+    return -(-(end.wanted_at_ms + length_ms) // GRID_MS) * GRID_MS
 
 
-def _dial(s: Situation, sense: LinkSense, link: LinkId, address: Address, channel: Channel) -> Iterator[Effect]:
-    end = _channel(sense, channel)
-    if end.open or end.opening or address.port == 0:
-        return
-    if end.wanted_at_ms is not None and s.now_ms - end.wanted_at_ms < _redial_ms(s, sense):
-        return
+def _dial(
+    s: Situation, sense: ServerSense | PeerSense, end: ChannelSense, channel: Channel, effects: list[Effect]
+) -> Millis:
+    if end.open or end.opening or sense.address.port == 0:
+        return NEVER_MS
+    due_ms = _redial_due_ms(s, sense, end)
+    if s.now_ms < due_ms:
+        return due_ms
     end.opening = True
     end.wanted_at_ms = s.now_ms
-    if channel is Channel.COMMAND and not is_ip(address.host):
-        yield ResolveName(address.host)
-    yield OpenLink(link, address, channel)
+    if channel is Channel.COMMAND and not is_ip(sense.address.host):
+        effects.append(ResolveName(sense.address.host))
+    effects.append(OpenLink(sense.link, sense.address, channel))
+    return NEVER_MS
 
 
-def _dial_due(s: Situation, sense: LinkSense, address: Address, channel: Channel) -> Iterator[Millis]:
-    end = _channel(sense, channel)
-    if not (end.open or end.opening or address.port == 0):
-        yield redial_due_ms(s, sense, channel)
+def _hang_up_command(
+    s: Situation, sense: ServerSense | PeerSense, down_after_ms: Millis, effects: list[Effect]
+) -> Millis:
+    """Close a command connection that is open in name only (core.md 2.4), but not in TILT. Stock never gives up a
+    connection attempt before that either: there is no other connect timeout."""
+    end, since_ms = sense.command, sense.ping_since_ms
+    if since_ms is None or end.wanted_at_ms is None or not (end.open or end.opening):
+        return NEVER_MS
+    half_ms, minimum_ms = down_after_ms // 2, s.state.timing.min_link_reconnect_period_ms
+    due_ms = 1 + max(end.wanted_at_ms + minimum_ms, since_ms + half_ms, sense.last_pong_at_ms + half_ms)
+    if s.now_ms < due_ms:
+        return due_ms
+    lose_channel(sense, Channel.COMMAND, s.now_ms)
+    effects.append(CloseLink(sense.link, Channel.COMMAND, "no reply to PING"))
+    return NEVER_MS
 
 
-def redial_due_ms(s: Situation, sense: LinkSense, channel: Channel) -> Millis:
-    """When a connection that is not there is tried again: at once for the first time, else on the grid, so that the
-    attempts of many lost ones share a look."""
-    wanted_at_ms = _channel(sense, channel).wanted_at_ms
-    if wanted_at_ms is None:
-        return s.now_ms
-    return -(-(wanted_at_ms + _redial_ms(s, sense)) // GRID_MS) * GRID_MS
+def _hang_up_blocked(s: Situation, master: Master, sense: ServerSense, effects: list[Effect]) -> Millis:
+    """Close a command connection on which a PING waits behind a hello of ours. A server whose writes are paused keeps a
+    PUBLISH back and everything behind it, but answers a PING over a new connection. Called down it would be failed over
+    for nothing (rule R3)."""
+    sent_at_ms, ping_ms = sense.hello_sent_at_ms, sense.ping_since_ms
+    if not (sense.hello_in_flight and sense.command.open) or sent_at_ms is None or ping_ms is None:
+        return NEVER_MS
+    server = master if sense.leads else master.replicas[sense.address]
+    if server.s_down or sent_at_ms >= ping_ms:  # in one write the PING goes first
+        return NEVER_MS
+    due_ms = 1 + ping_ms + master.settings.down_after_ms // 2
+    if s.now_ms < due_ms:
+        return due_ms
+    lose_channel(sense, Channel.COMMAND, s.now_ms)
+    effects.append(CloseLink(sense.link, Channel.COMMAND, "a hello is blocked there"))
+    return NEVER_MS
+
+
+def _hang_up_pubsub(s: Situation, sense: ServerSense, effects: list[Effect]) -> Millis:
+    """The same for a pub/sub connection; there the hellos of all sentinels are heard, so also our own."""
+    end = sense.pubsub
+    if end.wanted_at_ms is None or not (end.open or end.opening):
+        return NEVER_MS
+    heard_at_ms = end.wanted_at_ms if end.heard_at_ms is None else end.heard_at_ms
+    timing = s.state.timing
+    due_ms = 1 + max(
+        end.wanted_at_ms + timing.min_link_reconnect_period_ms, heard_at_ms + 3 * timing.publish_period_ms
+    )
+    if s.now_ms < due_ms:
+        return due_ms
+    lose_channel(sense, Channel.PUBSUB, s.now_ms)
+    effects.append(CloseLink(sense.link, Channel.PUBSUB, "nothing heard on pub/sub"))
+    return NEVER_MS
+
+
+def is_open(sense: LinkSense, channel: Channel) -> bool:
+    """Whether a connection is established."""
+    return _channel(sense, channel).open
 
 
 def _channel(sense: LinkSense, channel: Channel) -> ChannelSense:
@@ -184,63 +236,8 @@ def _channel(sense: LinkSense, channel: Channel) -> ChannelSense:
     return sense.command
 
 
-def _hang_up(s: Situation, master: Master, sense: LinkSense, link: LinkId) -> Iterator[Effect]:
-    """Close connections that are open in name only (core.md 2.4); not in TILT. Stock never gives up a connection
-    attempt before that either: there is no other connect timeout."""
-    if s.state.tilt_since_ms is not None:
-        return
-    end, minimum_ms = sense.command, s.state.timing.min_link_reconnect_period_ms
-    half_ms = master.settings.down_after_ms // 2
-    if (end.open or end.opening) and end.wanted_at_ms is not None and s.now_ms - end.wanted_at_ms > minimum_ms:
-        owed = sense.ping_since_ms is not None and s.now_ms - sense.ping_since_ms > half_ms
-        if owed and s.now_ms - sense.last_pong_at_ms > half_ms:
-            lose_channel(sense, Channel.COMMAND, s.now_ms)
-            yield CloseLink(link, Channel.COMMAND, "no reply to PING")
-    if isinstance(sense, ServerSense) and _blocked_since_ms(master, sense) + half_ms < s.now_ms:
-        lose_channel(sense, Channel.COMMAND, s.now_ms)
-        yield CloseLink(link, Channel.COMMAND, "a hello is blocked there")
-    if isinstance(sense, ServerSense):
-        end = sense.pubsub
-        if (end.open or end.opening) and end.wanted_at_ms is not None and s.now_ms - end.wanted_at_ms > minimum_ms:
-            heard_at_ms = end.wanted_at_ms if end.heard_at_ms is None else end.heard_at_ms
-            if s.now_ms - heard_at_ms > 3 * s.state.timing.publish_period_ms:
-                lose_channel(sense, Channel.PUBSUB, s.now_ms)
-                yield CloseLink(link, Channel.PUBSUB, "nothing heard on pub/sub")
-
-
-def _blocked_since_ms(master: Master, sense: ServerSense) -> Millis:
-    """Since when a PING waits behind a hello of ours on an open connection; `NEVER_MS` when none does, or when the
-    server is down already. A server whose writes are paused keeps a PUBLISH back and everything behind it, but answers
-    a PING over a new connection. Called down it would be failed over for nothing (rule R3)."""
-    sent_at_ms, ping_ms = sense.hello_sent_at_ms, sense.ping_since_ms
-    if not (sense.hello_in_flight and sense.command.open) or sent_at_ms is None or ping_ms is None:
-        return NEVER_MS
-    server = master if sense.address == master.address else master.replicas[sense.address]
-    return ping_ms if sent_at_ms <= ping_ms and not server.s_down else NEVER_MS
-
-
-def _hang_up_dues(s: Situation, master: Master, sense: LinkSense) -> Iterator[Millis]:
-    """Before which moments `_hang_up` certainly does nothing at an open link, if nothing is heard."""
-    yield NEVER_MS
-    minimum_ms, half_ms = s.state.timing.min_link_reconnect_period_ms, master.settings.down_after_ms // 2
-    if sense.ping_since_ms is not None:
-        wanted_ms = sense.command.wanted_at_ms or 0
-        yield 1 + max(wanted_ms + minimum_ms, sense.ping_since_ms + half_ms, sense.last_pong_at_ms + half_ms)
-    if isinstance(sense, ServerSense):
-        wanted_ms = sense.pubsub.wanted_at_ms or 0
-        heard_ms = wanted_ms if sense.pubsub.heard_at_ms is None else sense.pubsub.heard_at_ms
-        yield 1 + max(wanted_ms + minimum_ms, heard_ms + 3 * s.state.timing.publish_period_ms)
-        yield 1 + _blocked_since_ms(master, sense) + half_ms
-
-
-def is_open(sense: LinkSense, channel: Channel) -> bool:
-    """Whether a connection is established."""
-    return _channel(sense, channel).open
-
-
 def lose_channel(sense: LinkSense, channel: Channel, now_ms: Millis) -> None:
     """Note that a connection is gone, and start the clock of silence if it was the command connection."""
-    sense.changes += 1
     end = _channel(sense, channel)
     end.open = end.opening = False
     end.heard_at_ms = None
@@ -255,90 +252,115 @@ def lose_channel(sense: LinkSense, channel: Channel, now_ms: Millis) -> None:
 # ---------------------------------------------------------------- PING
 
 
-def _ping_due_ms(s: Situation, sense: LinkSense, down_after_ms: Millis) -> Millis:
-    """Answered: one each period; unanswered: one each half period (core.md 4)."""
+def _ping(s: Situation, sense: ServerSense | PeerSense, down_after_ms: Millis, effects: list[Effect]) -> Millis:
+    """Answered: one each period, or more often where the pace allows it; unanswered: one each half period (core.md 4).
+
+    Returns when to look again if no answer comes; ``next_ping_ms`` is when to look if one does."""
     period_ms = min(down_after_ms, s.state.timing.ping_period_ms)
-    due_ms = sense.last_pong_at_ms + period_ms
-    if sense.last_ping_at_ms is not None:
-        due_ms = max(due_ms, sense.last_ping_at_ms + period_ms // 2)
-    return due_ms
-
-
-def _ping(s: Situation, sense: LinkSense, link: LinkId, down_after_ms: Millis) -> Iterator[Effect]:
-    if s.now_ms < _ping_due_ms(s, sense, down_after_ms):
-        return
-    yield ping_now(s, sense, link)
-
-
-def ping_now(s: Situation, sense: LinkSense, link: LinkId) -> Effect:
-    """A PING, noted as sent; also the first word on every new command connection."""
-    sense.changes += 1
+    due_ms = _ping_due_ms(sense, period_ms)
+    if s.now_ms < due_ms:
+        return due_ms
     sense.last_ping_at_ms = s.now_ms
     if sense.ping_since_ms is None:
         sense.ping_since_ms = s.now_ms
     sense.pending += 1
-    return SendPing(link)
+    effects.append(sense.ping)
+    quick_ms = min(period_ms, s.pace.ping_ms)
+    sense.next_ping_ms = _moment(s, sense.turn, s.now_ms + quick_ms, quick_ms)
+    return min(sense.next_ping_ms, s.now_ms + period_ms // 2)
+
+
+def _only_ping(s: Situation, sense: ServerSense | PeerSense, effects: list[Effect]) -> Millis:
+    """The PING of a link where all is well: nothing else need be considered."""
+    look_ms = _ping(s, sense, sense.down_after_ms, effects)
+    sense.judge_ms = liveness.silent_due_ms(sense, sense.down_after_ms)
+    sense.rest_ms = min(sense.calm_ms, sense.next_ping_ms)
+    return min(look_ms, sense.calm_ms, sense.judge_ms)
+
+
+def _ping_due_ms(sense: LinkSense, period_ms: Millis) -> Millis:
+    if sense.last_ping_at_ms is None:
+        return sense.last_pong_at_ms + period_ms
+    if sense.ping_since_ms is None:
+        return sense.next_ping_ms
+    return max(sense.last_pong_at_ms + period_ms, sense.last_ping_at_ms + period_ms // 2)
 
 
 # ---------------------------------------------------------------- servers
 
 
-def _tend_server(s: Situation, master: Master, address: Address) -> Iterator[Effect]:
-    sense = s.server(master, address)
-    link = ServerLink(master.name, address)
-    yield from _hang_up(s, master, sense, link)
-    yield from _dial(s, sense, link, address, Channel.COMMAND)
-    yield from _dial(s, sense, link, address, Channel.PUBSUB)
-    if not sense.command.open or sense.pending >= PENDING_LIMIT:
-        return
-    yield from _ping(s, sense, link, master.settings.down_after_ms)
-    info_due_ms = _info_due_ms(s, master, sense)
-    if info_due_ms is not None and s.now_ms >= info_due_ms:
-        sense.info_in_flight = True
-        sense.info_sent_at_ms = s.now_ms
-        sense.pending += 1
-        yield PollInfo(link)
-    hello_due_ms = _server_hello_due_ms(s, master, sense)
-    if hello_due_ms is not None and s.now_ms >= hello_due_ms:
-        sense.hello_sent_at_ms = s.now_ms
-        hello = hello_about(s, master)
-        if hello.master_host:
-            sense.hello_in_flight = True
-            sense.pending += 1
-            yield SayHello(link, hello)
+def _tend_server(s: Situation, sense: ServerSense, effects: list[Effect]) -> Millis:
+    master = s.state.masters[sense.master]
+    down_after_ms = sense.down_after_ms = master.settings.down_after_ms
+    look_ms = rest_ms = NEVER_MS
+    in_tilt = s.state.tilt_since_ms is not None
+    if not in_tilt:
+        look_ms = _hang_up_command(s, sense, down_after_ms, effects)
+        look_ms = min(look_ms, _hang_up_blocked(s, master, sense, effects))
+        rest_ms = _hang_up_pubsub(s, sense, effects)
+    if not (sense.command.open and sense.pubsub.open):
+        dial_ms = _dial(s, sense, sense.command, Channel.COMMAND, effects)
+        rest_ms = min(rest_ms, dial_ms, _dial(s, sense, sense.pubsub, Channel.PUBSUB, effects))
+    if sense.command.open and sense.pending < PENDING_LIMIT:
+        look_ms = min(look_ms, _ping(s, sense, down_after_ms, effects))
+        poll_ms = _poll(s, master, sense, effects)
+        rest_ms = min(rest_ms, poll_ms, _say_to_server(s, master, sense, effects))
+    sense.judge_ms = _server_judge_ms(s, master, sense)
+    well = sense.command.open and sense.pubsub.open and sense.pending < PENDING_LIMIT and not in_tilt
+    sense.calm_ms = rest_ms if well else 0
+    sense.rest_ms = min(rest_ms, sense.next_ping_ms)
+    return min(look_ms, rest_ms, sense.judge_ms)
 
 
-def _server_dues(s: Situation, master: Master, sense: ServerSense) -> Iterator[Millis]:
-    yield from _dial_due(s, sense, sense.address, Channel.COMMAND)
-    yield from _dial_due(s, sense, sense.address, Channel.PUBSUB)
-    if not sense.command.open or sense.pending >= PENDING_LIMIT:
-        return
-    yield _ping_due_ms(s, sense, master.settings.down_after_ms)
-    for due_ms in (_info_due_ms(s, master, sense), _server_hello_due_ms(s, master, sense)):
-        if due_ms is not None:
-            yield due_ms
+def _server_judge_ms(s: Situation, master: Master, sense: ServerSense) -> Millis:
+    """When a server that is up goes down if nothing is heard."""
+    if sense.ping_since_ms is None and sense.command.open:
+        return NEVER_MS
+    server = master if sense.leads else master.replicas[sense.address]
+    if server.s_down or s.state.tilt_since_ms is not None:
+        return NEVER_MS
+    return liveness.silent_due_ms(sense, master.settings.down_after_ms)
 
 
-def _info_due_ms(s: Situation, master: Master, sense: ServerSense) -> Millis | None:
-    """When INFO is due; None while a reply is awaited (core.md Q9)."""
+def _poll(s: Situation, master: Master, sense: ServerSense, effects: list[Effect]) -> Millis:
+    """INFO, and none before the last one was answered (core.md Q9)."""
     if sense.info_in_flight:
-        return None
-    if sense.info_sent_at_ms is None or sense.info_at_ms is None:
-        # Never heard: at once, and after an error no more than one a second.
-        return s.now_ms if sense.info_sent_at_ms is None else sense.info_sent_at_ms + FAST_INFO_MS
+        return NEVER_MS
+    due_ms = _info_due_ms(s, master, sense)
+    if s.now_ms < due_ms:
+        return due_ms
+    sense.info_in_flight = True
+    sense.info_sent_at_ms = s.now_ms
+    sense.pending += 1
+    effects.append(sense.poll)
+    return NEVER_MS
+
+
+def _info_due_ms(s: Situation, master: Master, sense: ServerSense) -> Millis:
+    sent_at_ms = sense.info_sent_at_ms
+    if sent_at_ms is None:
+        return s.now_ms
+    if sense.info_at_ms is None:
+        return sent_at_ms + FAST_INFO_MS  # after an error no more than one a second
+    down_since_ms = master.s_down_since_ms
+    if master.s_down and not sense.leads and down_since_ms is not None and sent_at_ms < down_since_ms:
+        return s.now_ms  # offsets no longer move: whoever is elected need not wait for the last ones
     period_ms = _info_period_ms(s, master, sense)
-    if period_ms >= FAST_INFO_MS and sense.info_sent_at_ms > sense.info_at_ms:
-        return sense.info_sent_at_ms + FAST_INFO_MS  # the last one was answered with an error
-    return max(sense.info_at_ms, sense.info_sent_at_ms) + period_ms
+    if period_ms < FAST_INFO_MS:
+        return max(sense.info_at_ms, sent_at_ms) + period_ms
+    if sent_at_ms > sense.info_at_ms:
+        return sent_at_ms + FAST_INFO_MS  # the last one was answered with an error
+    return max(_moment(s, sense.turn, sent_at_ms + period_ms, period_ms), sent_at_ms + 1)
 
 
 def _info_period_ms(s: Situation, master: Master, sense: ServerSense) -> Millis:
     info_period_ms = s.state.timing.info_period_ms
-    if sense.address == master.address and not _hands_over(master):
+    if sense.leads and not _hands_over(master):
         return info_period_ms
     eager_since_ms = _eager_since_ms(master, sense)
     if eager_since_ms is not None:
-        return min(max((s.now_ms - eager_since_ms) // 10, EAGER_INFO_MS), FAST_INFO_MS)
+        assert sense.info_at_ms is not None
+        return min(max((sense.info_at_ms - eager_since_ms) // 10, EAGER_INFO_MS), FAST_INFO_MS)
     if master.o_down or master.s_down or master.failover is not None or sense.master_link_down_ms != 0:
         return min(FAST_INFO_MS, info_period_ms)
     return info_period_ms
@@ -370,35 +392,65 @@ def _eager_since_ms(master: Master, sense: ServerSense) -> Millis | None:
     return None
 
 
-def _server_hello_due_ms(s: Situation, master: Master, sense: ServerSense) -> Millis | None:
-    """When a hello to a server is due; None while one is unanswered or writes are paused there (core.md 4, R3)."""
-    if sense.hello_in_flight or sense.handing_over or s.state.disk_failing:
-        return None
-    due_ms = _hello_due_ms(s, sense.hello_at_ms, sense.hello_sent_at_ms)
-    running = master.failover
-    if sense.address != master.address:
+# ---------------------------------------------------------------- hellos
+
+
+def _say_to_server(s: Situation, master: Master, sense: ServerSense, effects: list[Effect]) -> Millis:
+    due_ms = _server_hello_due_ms(s, master, sense)
+    if s.now_ms < due_ms:
         return due_ms
+    sense.hello_sent_at_ms = s.now_ms
+    hello = hello_about(s, master)
+    if not hello.master_host:
+        return s.now_ms + FAST_INFO_MS
+    sense.hello_in_flight = True
+    sense.pending += 1
+    if sense.said is None or sense.said.hello is not hello:
+        sense.said = SayHello(sense.link, hello)
+    effects.append(sense.said)
+    return hello_due_ms(s, sense.turn, s.now_ms, s.now_ms)
+
+
+def _server_hello_due_ms(s: Situation, master: Master, sense: ServerSense) -> Millis:
+    """When a hello to a server is due; never while one is unanswered or writes are paused there (core.md 4, R3)."""
+    if sense.hello_in_flight or s.state.disk_failing or sense.handing_over:
+        return NEVER_MS
+    due_ms = hello_due_ms(s, sense.turn, sense.hello_at_ms, sense.hello_sent_at_ms)
+    if not sense.leads:
+        return due_ms
+    running = master.failover
     if running is not None and running.manner is Manner.COORDINATED:
         # Writes are paused there, and a PUBLISH would block the order to go on that comes behind it.
         published = isinstance(running.phase, UpdatingConfig) or running.phase == ReconfiguringReplicas(
             running.promoted or master.address, published=True
         )
-        return due_ms if published else None
+        return due_ms if published else NEVER_MS
     if master.voted_for not in (None, s.state.my_id) and not master.s_down and master.attempt_at_ms is not None:
         # I voted for a leader although the master is up: it is about to hand over.
         return max(due_ms, master.attempt_at_ms + HANDOVER_HUSH_MS)
     return due_ms
 
 
-def _hello_due_ms(s: Situation, accepted_at_ms: Millis | None, sent_at_ms: Millis | None) -> Millis:
-    if accepted_at_ms is None:
-        return s.now_ms if sent_at_ms is None else sent_at_ms + FAST_INFO_MS
-    return max(accepted_at_ms, sent_at_ms or accepted_at_ms) + s.state.timing.publish_period_ms
+def hello_due_ms(s: Situation, turn: int, accepted_at_ms: Millis | None, sent_at_ms: Millis | None) -> Millis:
+    """When the next hello is due, by when the last one was sent and when one was accepted last."""
+    if sent_at_ms is None:
+        return s.now_ms
+    if accepted_at_ms is None or accepted_at_ms < sent_at_ms:
+        return sent_at_ms + FAST_INFO_MS  # refused
+    period_ms = s.state.timing.publish_period_ms
+    return _moment(s, turn, sent_at_ms + period_ms, period_ms)
 
 
 def hello_about(s: Situation, master: Master) -> Hello:
     """What I say of myself and of `master`; an empty host stands for the link's own address (core.md 6.1). While the
     address of `master` is not known it is not worth saying: stock takes an empty one for a switch (core.md Q5)."""
+    hello = s.hellos.get(master.name)
+    if hello is None:
+        hello = s.hellos[master.name] = _new_hello(s, master)
+    return hello
+
+
+def _new_hello(s: Situation, master: Master) -> Hello:
     state = s.state
     address = master.current_address
     return Hello(
@@ -416,56 +468,72 @@ def hello_about(s: Situation, master: Master) -> Hello:
 # ---------------------------------------------------------------- peers
 
 
-def _tend_peer(s: Situation, master: Master, peer: Peer) -> Iterator[Effect]:
-    sense = s.peer(peer.run_id)
-    link = PeerLink(peer.run_id)
-    yield from _hang_up(s, master, sense, link)
-    yield from _dial(s, sense, link, sense.address, Channel.COMMAND)
+def _tend_peer(s: Situation, sense: PeerSense, effects: list[Effect]) -> Millis:
+    """The link to another sentinel; what is said over it about each master is an opinion's affair."""
+    in_tilt = s.state.tilt_since_ms is not None
+    look_ms = NEVER_MS if in_tilt else _hang_up_command(s, sense, sense.down_after_ms, effects)
+    dial_ms = _dial(s, sense, sense.command, Channel.COMMAND, effects)
+    if sense.command.open and (sense.ping_since_ms is None or sense.pending < pending_limit(sense)):
+        look_ms = min(look_ms, _ping(s, sense, sense.down_after_ms, effects))
+    sense.judge_ms = NEVER_MS if in_tilt else _peers_judge_ms(s, sense)
+    sense.calm_ms = NEVER_MS if sense.command.open and not in_tilt else 0
+    sense.rest_ms = min(dial_ms, sense.next_ping_ms)
+    return min(look_ms, dial_ms, sense.judge_ms)
+
+
+def pending_limit(sense: LinkSense) -> int:
+    """How many commands may be unanswered before no more PINGs are sent. The first one, which starts the clock of
+    silence, is always sent: each of the masters that share a link may have a hello unanswered there."""
+    return PENDING_LIMIT * max(1, len(sense.known_to)) if isinstance(sense, PeerSense) else PENDING_LIMIT
+
+
+def _peers_judge_ms(s: Situation, sense: PeerSense) -> Millis:
+    """When a peer that is up goes down for one of its masters. All of them are asked only when that is near."""
+    first_ms = liveness.silent_due_ms(sense, sense.down_after_ms)
+    if s.now_ms < first_ms:
+        return first_ms
+    return min((_peer_judge_ms(s, sense, name) for name in sense.known_to), default=NEVER_MS)
+
+
+def _peer_judge_ms(s: Situation, sense: PeerSense, name: str) -> Millis:
+    master = s.state.masters[name]
+    if master.peers[sense.run_id].s_down:
+        return NEVER_MS
+    return liveness.silent_due_ms(sense, master.settings.down_after_ms)
+
+
+# ---------------------------------------------------------------- opinions
+
+
+def _tend_opinion(s: Situation, opinion: Opinion, effects: list[Effect]) -> Millis:
+    """What one peer is told and asked about one master."""
+    master, sense = s.state.masters[opinion.master], s.senses.peers[opinion.run_id]
     if not sense.command.open:
-        return
-    if _may_ping(sense):
-        yield from _ping(s, sense, link, master.settings.down_after_ms)
-    opinion = s.opinion(master, peer.run_id)
+        return NEVER_MS
     if not s.fresh(opinion):
         opinion.master_down = False
         opinion.voted_for = None
-    if _peer_hello_due_ms(s, opinion) <= s.now_ms:
-        opinion.hello_sent_at_ms = s.now_ms
-        hello = hello_about(s, master)
-        if hello.master_host:
-            opinion.hello_in_flight = True
-            sense.pending += 1
-            yield SayHello(link, hello)
-    yield from _ask(s, master, sense, opinion)
+    return min(_say_to_peer(s, master, sense, opinion, effects), _ask(s, master, sense, opinion, effects))
 
 
-def _may_ping(sense: PeerSense) -> bool:
-    """The first PING, which starts the clock of silence, is always sent: of many masters that share a link each may
-    have a hello unanswered there. The limit is for the PINGs after it."""
-    return sense.ping_since_ms is None or sense.pending < PENDING_LIMIT
-
-
-def _peer_dues(s: Situation, master: Master, peer: Peer) -> Iterator[Millis]:
-    sense = s.peer(peer.run_id)
-    yield from _dial_due(s, sense, sense.address, Channel.COMMAND)
-    if not sense.command.open:
-        return
-    if _may_ping(sense):
-        yield _ping_due_ms(s, sense, master.settings.down_after_ms)
-    opinion = s.opinion(master, peer.run_id)
-    yield _peer_hello_due_ms(s, opinion)
-    ask_due_ms = _ask_due_ms(s, master, opinion)
-    if ask_due_ms is not None:
-        yield ask_due_ms
-
-
-NEVER_MS = 2**62
-
-
-def _peer_hello_due_ms(s: Situation, opinion: Opinion) -> Millis:
+def _say_to_peer(
+    s: Situation, master: Master, sense: PeerSense, opinion: Opinion, effects: list[Effect]
+) -> Millis:
     if opinion.hello_in_flight or s.state.disk_failing:
         return NEVER_MS
-    return _hello_due_ms(s, opinion.said_hello_at_ms, opinion.hello_sent_at_ms)
+    due_ms = hello_due_ms(s, opinion.turn, opinion.said_hello_at_ms, opinion.hello_sent_at_ms)
+    if s.now_ms < due_ms:
+        return due_ms
+    opinion.hello_sent_at_ms = s.now_ms
+    hello = hello_about(s, master)
+    if not hello.master_host:
+        return s.now_ms + FAST_INFO_MS
+    opinion.hello_in_flight = True
+    sense.pending += 1
+    if opinion.said is None or opinion.said.hello is not hello:
+        opinion.said = SayHello(sense.link, hello)
+    effects.append(opinion.said)
+    return hello_due_ms(s, opinion.turn, s.now_ms, s.now_ms)
 
 
 def _asking(s: Situation, master: Master) -> bool:
@@ -485,10 +553,10 @@ def _matter(master: Master) -> tuple[Millis | None, int | None]:
     return master.s_down_since_ms, None if master.failover is None else master.failover.epoch
 
 
-def _ask_due_ms(s: Situation, master: Master, opinion: Opinion) -> Millis | None:
+def _ask_due_ms(s: Situation, master: Master, opinion: Opinion) -> Millis:
     """At once about a new matter or when a peer may have changed its mind, else once in an asking period (7.3)."""
     if opinion.ask_in_flight or not _asking(s, master):
-        return None
+        return NEVER_MS
     if opinion.asked_at_ms is None or opinion.asked_about != _matter(master):
         return s.now_ms
     if opinion.nudged and not opinion.master_down:
@@ -496,21 +564,24 @@ def _ask_due_ms(s: Situation, master: Master, opinion: Opinion) -> Millis | None
     return opinion.asked_at_ms + s.state.timing.ask_period_ms
 
 
-def _ask(s: Situation, master: Master, sense: PeerSense, opinion: Opinion) -> Iterator[Effect]:
+def _ask(s: Situation, master: Master, sense: PeerSense, opinion: Opinion, effects: list[Effect]) -> Millis:
     due_ms = _ask_due_ms(s, master, opinion)
-    if due_ms is None or s.now_ms < due_ms:
-        return
+    if s.now_ms < due_ms:
+        return due_ms
     opinion.ask_in_flight = True
     opinion.asked_at_ms = s.now_ms
     opinion.asked_about = _matter(master)
     opinion.nudged = False
     sense.pending += 1
     running = master.failover
-    yield AskPeer(
-        peer=PeerLink(sense.run_id),
-        master=master.name,
-        address=master.address,
-        shown_host=s.state.shown(master.address.host),
-        epoch=s.state.current_epoch if running is None else running.epoch,  # core.md Q1: the attempt's own epoch
-        candidate=None if running is None else s.state.my_id,
+    effects.append(
+        AskPeer(
+            peer=sense.link,
+            master=master.name,
+            address=master.address,
+            shown_host=s.state.shown(master.address.host),
+            epoch=s.state.current_epoch if running is None else running.epoch,  # core.md Q1: the attempt's own epoch
+            candidate=None if running is None else s.state.my_id,
+        )
     )
+    return NEVER_MS

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from attrs import define
+from attrs import Factory, define
 
 from trio_sentinel.model.events import Release
-from trio_sentinel.model.observations import Observations, Opinion, PeerSense, ServerSense
+from trio_sentinel.model.observations import NEVER_MS, Observations, Opinion, PeerSense, ServerSense, Watch
 from trio_sentinel.model.state import Master, Replica, SendingPromotion, SentinelState
-from trio_sentinel.model.values import Address, Millis, Role, RunId
+from trio_sentinel.model.values import Address, Hello, Millis, Role, RunId
 
 STILL_REPLICA_MS = 2000
 """A candidate whose last INFO is older than this may have been promoted since."""
@@ -23,6 +23,20 @@ class Dice(Protocol):
 
 
 @define(eq=False)
+class Pace:
+    """How probes are timed with so many masters and links as there are now (``rhythm.py``)."""
+
+    phase_ms: Millis = 0
+    """Where the wheel of this sentinel stands: not all sentinels probe in the same millisecond."""
+    grid_ms: Millis = 0
+    """How far apart neighbours on the wheel are; 0 while there are so few that they share one wake-up."""
+    ping_ms: Millis = NEVER_MS
+    """The longest PING period."""
+    pings_a_second: int = 0
+    """What may be spent to PING more often than stock does where few are watched."""
+
+
+@define(eq=False)
 class Situation:
     """One moment of one sentinel."""
 
@@ -30,6 +44,11 @@ class Situation:
     senses: Observations
     dice: Dice
     now_ms: Millis
+    pace: Pace = Factory(Pace)
+    disturbed: list[Watch] = Factory(list)
+    """What was heard made something due there sooner than the engine means to look."""
+    hellos: dict[str, Hello] = Factory(dict)
+    """What I say of each master, until something is decided that it tells of."""
 
     def server(self, master: Master, address: Address | None = None) -> ServerSense:
         """What is perceived of the server at `address`, by default of the master itself."""

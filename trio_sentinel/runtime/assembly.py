@@ -58,6 +58,8 @@ class Host:
     """How many clients there is room for beside so many links, at most ``maxclients``."""
     make_poller: Callable[[], Poller] | None = None
     sockets: Sockets | None = None
+    pings_a_second: int = 0
+    """What may be spent to PING more often than stock does where few servers are watched."""
     acl_file: UserFile | None = None
     stopwatch_s: Callable[[], float] = time.perf_counter
     """Real time, for the share that everybody gets of it."""
@@ -124,7 +126,7 @@ def assemble(
     """
     directives = configuration.directives
     log_facts: Any = getattr(log, "with_facts", None) if getattr(log, "structured", False) else None
-    engine = Engine(host.dice, host.clock.now_ms())
+    engine = Engine(host.dice, host.clock.now_ms(), pings_a_second=host.pings_a_second)
     bridge = host.make_bridge(engine, host.clock)
     errands = Errands(lambda: engine.state.timing, host.start_script)
     board = Board(log, errands.enqueue, log_facts)

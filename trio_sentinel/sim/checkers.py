@@ -31,7 +31,7 @@ from trio_sentinel.model.state import (
     UpdatingConfig,
     WaitingForVotes,
 )
-from trio_sentinel.model.values import Address, Epoch, PeerLink, Role, RunId
+from trio_sentinel.model.values import Address, Epoch, Hello, PeerLink, Role, RunId
 from trio_sentinel.sim import sights
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ class Shadow:
     state: SentinelState = Factory(lambda: SentinelState(my_id=NOT_YET))
     events: int = 0
     compared: int = 0
+    hellos: dict[str, Hello] = Factory(dict)
+    """The last one about each master."""
     ordered: set[tuple[str, Address]] = Factory(set)
     """Which promotions the events explain."""
 
@@ -172,7 +174,10 @@ class Checker:
         self.hash.update(f"{self.cluster.world.now_ms} {sentinel.name} {event}\n".encode())
 
     def _past(self, shadow: Shadow) -> Past:
-        return self.pasts.setdefault(shadow.my_id, Past())
+        past = self.pasts.get(shadow.my_id)
+        if past is None:
+            past = self.pasts[shadow.my_id] = Past()
+        return past
 
     def _vote_saved(self, sentinel: SimSentinel, shadow: Shadow, event: e.VoteSaved) -> None:
         """Properties 4 and 10: my own vote counts once it is on disk, and no epoch is used twice."""
@@ -425,9 +430,11 @@ class Checker:
 
     def _hello(self, sentinel: SimSentinel, effect: fx.SayHello) -> None:
         """Properties 1, 15, 20, 21 and 22: what a hello tells is on disk, and one epoch is one address."""
-        hello = effect.hello
+        hello, shadow = effect.hello, self.shadows[sentinel]
+        if shadow.hellos.get(hello.master) is hello:
+            return
+        shadow.hellos[hello.master] = hello
         raw = hello.current_epoch, hello.config_epoch, hello.master_host, hello.master_port
-        shadow = self.shadows[sentinel]
         past = self._past(shadow)
         if past.said_raw.get(hello.master) == raw or shadow.my_id in self.doubles:
             return

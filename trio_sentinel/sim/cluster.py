@@ -111,6 +111,8 @@ class Cluster:
         self.checker = Checker(self)
         self.stock_checker = StockChecker(self.checker)
         self.peaceful = False
+        self.pings_a_second = 0
+        """What each of our sentinels may spend on quick PINGs."""
         self.false_failovers = 0
         self.restart_delay_ms: tuple[int, int] = (10, 3000)
         self._branches = [0]

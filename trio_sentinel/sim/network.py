@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
-from attrs import Factory, define
+from attrs import Factory, define, field
 
 from trio_sentinel.model.values import Address, Channel, LinkId
 from trio_sentinel.sim.world import World
@@ -21,6 +22,12 @@ RETRY_MS = (20, 640)
 """How soon a blocked direction is tried again: at first, and at most."""
 SYN_RETRIES_MS = (1000, 3000, 7000, 15_000, 31_000)
 """When a connection attempt into the void is repeated; after the last one it fails."""
+
+
+T = TypeVar("T")
+
+MEMORY = 64
+"""How many things a connection remembers."""
 
 
 class Fate(enum.Enum):
@@ -51,8 +58,9 @@ class Line:
     """One direction of a connection."""
 
     free_at_ms: int = 0
+    sent_at_ms: int = -1
     packet: list[Any] | None = None
-    """What arrives at ``free_at_ms``; things sent in the same moment travel together."""
+    """What was sent at ``sent_at_ms`` and arrives at ``free_at_ms``: things sent in one moment travel together."""
     waiting: deque[Any] = Factory(deque)
     patience_ms: int = 0
 
@@ -75,6 +83,22 @@ class Wire:
     back: Line = Factory(Line)
     slots: deque[list[Any]] = Factory(deque)
     """At the far end: replies owed, in order; an empty list is not answered yet."""
+    memory: dict[int, tuple[Any, Any]] = Factory(dict)
+    """What was made of things that are said again and again, by ``id``: the thing itself, and what was made of it."""
+    here: str = field(init=False, default=Factory(lambda self: self.owner.address.host, takes_self=True))
+    there: str = field(init=False, default=Factory(lambda self: self.target.host, takes_self=True))
+
+    def once(self, said: Any, make: Callable[[Any], T]) -> T:
+        """What `make` makes of `said`, made once for the same object."""
+        known = self.memory.get(id(said))
+        if known is not None:
+            made: T = known[1]
+            return made
+        if len(self.memory) >= MEMORY:
+            self.memory.clear()
+        made = make(said)
+        self.memory[id(said)] = said, made
+        return made
 
 
 class Network:
@@ -82,6 +106,7 @@ class Network:
 
     def __init__(self, world: World, latency_ms: tuple[int, int] = (0, 2)) -> None:
         self.world = world
+        self._random = world.random.random
         self.latency_ms = latency_ms
         self.cut: set[tuple[str, str]] = set()
         """One-way cuts: (from host, to host)."""
@@ -93,7 +118,7 @@ class Network:
     def delay_ms(self, source: str, target: str) -> int:
         """How long a packet takes now."""
         low, high = self.latency_ms
-        length_ms = low if low == high else low + int(self.world.random.random() * (high - low + 1))
+        length_ms = low if low == high else low + int(self._random() * (high - low + 1))
         return length_ms + self.slow.get((source, target), 0) if self.slow else length_ms
 
     def reaches(self, source: str, target: str) -> bool:
@@ -117,7 +142,7 @@ class Network:
     def _syn(self, wire: Wire, tries: int) -> None:
         if self._is_over(wire):
             return
-        here, there = wire.owner.address.host, wire.target.host
+        here, there = wire.here, wire.there
         process = self.processes.get(wire.target)
         silent = process is None or not process.host_up
         if silent or not self.reaches(here, there) or not self.reaches(there, here):
@@ -182,14 +207,15 @@ class Network:
     def send(self, wire: Wire, item: Any, *, back: bool = False) -> None:
         """Send something over a connection, from its owner or back to it."""
         line = wire.back if back else wire.out
-        here, there = wire.owner.address.host, wire.target.host
-        at_ms = self.world.now_ms + (self.delay_ms(there, here) if back else self.delay_ms(here, there))
-        if line.packet is not None and at_ms <= line.free_at_ms:
+        world = self.world
+        if line.packet is not None and line.sent_at_ms == world.now_ms:
             line.packet.append(item)
             return
         line.packet = [item]
-        line.free_at_ms = max(at_ms, line.free_at_ms)
-        self.world.at(line.free_at_ms, self._arrive, wire, line, line.packet)
+        line.sent_at_ms = world.now_ms
+        arrives_ms = world.now_ms + self.delay_ms(*((wire.there, wire.here) if back else (wire.here, wire.there)))
+        line.free_at_ms = max(line.free_at_ms, arrives_ms)
+        world.at(line.free_at_ms, self._arrive, wire, line, line.packet)
 
     def _arrive(self, wire: Wire, line: Line, packet: list[Any]) -> None:
         if line.packet is packet:
@@ -200,8 +226,16 @@ class Network:
         if line.waiting:
             line.waiting.extend(packet)
             return
+        if line is wire.back and not self.cut:
+            for item in packet:
+                wire.owner.hear(wire, item)  # who has closed it meanwhile hears nothing
+            return
         for position, item in enumerate(packet):
-            fate = self._hand_over(wire, line, item)
+            far = wire.far
+            if not (self.cut or line is wire.back or far.frozen) and far.up and far.life == wire.far_life:
+                fate = far.take(wire, item)
+            else:
+                fate = self._hand_over(wire, line, item)
             if fate is Fate.BLOCKED:
                 line.waiting.extend(packet[position:])
                 line.patience_ms = RETRY_MS[0]
@@ -211,7 +245,7 @@ class Network:
                 return
 
     def _hand_over(self, wire: Wire, line: Line, item: Any) -> Fate:
-        here, there = wire.owner.address.host, wire.target.host
+        here, there = wire.here, wire.there
         if line is wire.back:
             if self.cut and not self.reaches(there, here):
                 return Fate.BLOCKED

@@ -11,6 +11,8 @@ from typing import Any
 
 from attrs import fields, frozen
 
+from trio_sentinel.model.rhythm import PINGS_A_SECOND
+
 FAULTS: tuple[str, ...] = (
     "kill server",
     "power off server",
@@ -92,6 +94,8 @@ class Options:
     """Mean time between two faults."""
     harm_ms: int = 60_000
     write_ms: int = 250
+    pings_a_second: int = 0
+    """What each of our sentinels may spend to PING more often than once a second, as the daemon does."""
     spared: tuple[int, ...] = ()
     """Numbers of faults that do not happen: how a finding is made shorter."""
     members: tuple[str, ...] = ()
@@ -150,6 +154,7 @@ def draw(seed: int) -> Options:
         weights=_weights(dice),
         pause_ms=dice.choice((700, 2000, 2000, 5000, 10_000)),
         harm_ms=dice.choice((20_000, 40_000, 40_000, 80_000)),
+        pings_a_second=dice.choice((0, 0, 0, PINGS_A_SECOND)),
         members=_members(seed, sentinels),
     )
 

@@ -18,7 +18,6 @@ from trio_sentinel.model.snapshot import Snapshot
 from trio_sentinel.model.state import SentinelState
 from trio_sentinel.model.values import Address, Channel, LinkId, PeerLink, RunId
 from trio_sentinel.sim.network import Fate, Wire
-from trio_sentinel.sim.redis import Published
 from trio_sentinel.sim.world import WorldDice
 
 if TYPE_CHECKING:
@@ -56,6 +55,14 @@ class Trap:
 
     point: str
     left: int
+
+
+def _ponged(ping: fx.SendPing) -> i.PingAnswered:
+    return i.PingAnswered(ping.link, "PONG")
+
+
+def _taken(said: fx.SayHello) -> tuple[i.HelloHeard, i.HelloAccepted]:
+    return i.HelloHeard(said.hello), i.HelloAccepted(said.link, said.hello.master, True)
 
 
 class Judge(Protocol):
@@ -122,7 +129,9 @@ class SimSentinel:
         self.wires: dict[int, Wire] = {}
         """Connections that others made to us."""
         self.links: dict[tuple[LinkId, Channel], Wire] = {}
-        """Connections of our own."""
+        """Connections of our own ..."""
+        self.commands: dict[LinkId, Wire] = {}
+        """... and those over which orders go."""
         self.answers: dict[int, Callable[[Any], None]] = {}
         self.requests = 0
         self.stalled: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
@@ -160,7 +169,7 @@ class SimSentinel:
         """Begin from what is on disk."""
         self.up, self.host_up, self.frozen = True, True, False
         self.life += 1
-        self.links, self.answers, self.stalled, self.pongs, self.voices = {}, {}, [], {}, {}
+        self.links, self.commands, self.answers, self.stalled, self.pongs, self.voices = {}, {}, {}, [], {}, {}
         self._saving, self._to_save, self._lazy_until_ms = False, None, None
         self._started_at_ms = self.world.now_ms
         self.engine = self._new_mind()
@@ -169,7 +178,7 @@ class SimSentinel:
         self._plan_beat()
 
     def _new_mind(self) -> Mind:
-        return Engine(WorldDice(self.world.random), self.clock_ms())
+        return Engine(WorldDice(self.world.random), self.clock_ms(), pings_a_second=self.cluster.pings_a_second)
 
     def crash(self, *, with_host: bool = False) -> None:
         """Everything that is not on disk is gone."""
@@ -182,7 +191,7 @@ class SimSentinel:
         self.network.die(self, quietly=with_host)
         for wire in self.links.values():
             self.network.close(wire)
-        self.links, self.answers, self.stalled = {}, {}, []
+        self.links, self.commands, self.answers, self.stalled = {}, {}, {}, []
 
     def freeze(self, length_ms: int | None) -> None:
         """SIGSTOP, and SIGCONT after `length_ms` if given."""
@@ -227,9 +236,15 @@ class SimSentinel:
         if self.frozen:
             self.stalled.append((self.feed, (heard,)))
             return
-        self.note_heard(heard)
+        self.think(heard)
+
+    def think(self, heard: i.Input) -> None:
+        """What one input leads to, in a process that runs."""
+        kind, now_ms = type(heard), self.clock_ms() if self.clock_ppm else self.world.now_ms
+        if kind is i.PingAnswered or kind is i.OpinionHeard:
+            self.note_heard(heard)
         life = self.life
-        outcome = self.engine.feed(heard, self.clock_ms())
+        outcome = self.engine.feed(heard, now_ms)
         if outcome is NOTHING:
             return
         self._carry_out(outcome)
@@ -278,7 +293,7 @@ class SimSentinel:
     def lost(self, wire: Wire, reason: str) -> None:
         """A connection of ours failed or was reset."""
         if self.links.get((wire.link, wire.channel)) is wire:
-            del self.links[wire.link, wire.channel]
+            self._drop(wire.link, wire.channel)
             self.feed(i.LinkLost(wire.link, wire.channel, reason))
 
     def _unless_gone(self, wire: Wire, heard: i.Input) -> None:
@@ -289,14 +304,8 @@ class SimSentinel:
         """Something came back over a connection of ours."""
         if self.frozen:
             self.stalled.append((self.hear, (wire, item)))
-            return
-        if not self.up or self.links.get((wire.link, wire.channel)) is not wire:
-            return
-        if type(item) is Published:
-            self.feed(i.PubSubHeard(wire.link))  # type: ignore[arg-type]
-            self.feed(i.HelloHeard(item.hello))
-        else:
-            self.feed(item)
+        elif not wire.closed:
+            self.think(item)
 
     def take(self, wire: Wire, item: Any) -> Fate:
         """Another sentinel says something; replies keep their order even when one of them must wait for the disk."""
@@ -304,10 +313,11 @@ class SimSentinel:
         wire.slots.append(slot)
         kind = type(item)
         if kind is fx.SendPing:
-            slot.append(i.PingAnswered(wire.link, "PONG"))
+            slot.append(wire.once(item, _ponged))
         elif kind is fx.SayHello:
-            self.feed(i.HelloHeard(item.hello))
-            slot.append(i.HelloAccepted(wire.link, item.hello.master, True))
+            heard, accepted = wire.once(item, _taken)
+            self.feed(heard)
+            slot.append(accepted)
         elif kind is fx.AskPeer:
             self._take_question(wire, slot, item)
         self._flush(wire)
@@ -361,17 +371,25 @@ class SimSentinel:
         old = self.links.get(key)
         if old is not None:
             self.network.close(old)
-        self.links[key] = self.network.dial(self, effect.link, effect.channel, effect.address)
+        wire = self.network.dial(self, effect.link, effect.channel, effect.address)
+        self.links[key] = wire
+        if effect.channel is Channel.COMMAND:
+            self.commands[effect.link] = wire
 
     def _close(self, effect: fx.CloseLink) -> None:
         for channel in Channel:
             if effect.channel in (None, channel):
-                wire = self.links.pop((effect.link, channel), None)
+                wire = self._drop(effect.link, channel)
                 if wire is not None:
                     self.network.close(wire)
 
+    def _drop(self, link: LinkId, channel: Channel) -> Wire | None:
+        if channel is Channel.COMMAND:
+            self.commands.pop(link, None)
+        return self.links.pop((link, channel), None)
+
     def _say(self, link: LinkId, item: Any) -> None:
-        wire = self.links.get((link, Channel.COMMAND))
+        wire = self.commands.get(link)
         if wire is not None and wire.open:
             self.network.send(wire, item)
 
@@ -382,9 +400,12 @@ class SimSentinel:
         self._say(effect.peer, effect)
 
     def _hello(self, effect: fx.SayHello) -> None:
-        if not effect.hello.host:
-            effect = structs.replace(effect, hello=attrs.evolve(effect.hello, host=self.address.host))
-        self._say(effect.link, effect)
+        wire = self.commands.get(effect.link)
+        if wire is not None:
+            self._say(effect.link, effect if effect.hello.host else wire.once(effect, self._with_host))
+
+    def _with_host(self, effect: fx.SayHello) -> fx.SayHello:
+        return structs.replace(effect, hello=attrs.evolve(effect.hello, host=self.address.host))
 
     def _send_and_poll(self, effect: fx.Promote | fx.Repoint | fx.PauseWriters) -> None:
         self._say(effect.link, effect)

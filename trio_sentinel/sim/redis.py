@@ -13,7 +13,7 @@ from attrs import Factory, define, field, frozen
 
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import inputs as i
-from trio_sentinel.model.values import Address, Channel, Hello, InfoReading, Role, ServerLink
+from trio_sentinel.model.values import Address, Channel, InfoReading, Role, ServerLink
 from trio_sentinel.sim.network import Fate, Network, Wire
 from trio_sentinel.sim.world import World
 
@@ -38,19 +38,21 @@ class Mood(enum.Enum):
 
 
 @frozen
-class Published:
-    """A hello on its way from a server to a subscriber."""
-
-    hello: Hello
-
-
-@frozen
 class Write:
     """One acknowledged write."""
 
     at_ms: int
     branch: int
     offset: int
+
+
+def _well(ping: fx.SendPing) -> i.PingAnswered:
+    return i.PingAnswered(ping.link, Mood.WELL.value)
+
+
+def _published(said: fx.SayHello) -> tuple[i.HelloHeard, i.HelloAccepted]:
+    assert isinstance(said.link, ServerLink)
+    return i.HelloHeard(said.hello, said.link), i.HelloAccepted(said.link, said.hello.master, True)
 
 
 @define(eq=False, kw_only=True)
@@ -115,7 +117,9 @@ class FakeServer:
         link = wire.link
         kind = type(item)
         if kind is fx.SendPing:
-            self.network.send(wire, i.PingAnswered(link, self.mood.value), back=True)
+            well = self.mood is Mood.WELL
+            pong = wire.once(item, _well) if well else i.PingAnswered(link, self.mood.value)
+            self.network.send(wire, pong, back=True)
         elif kind is fx.PollInfo:
             assert isinstance(link, ServerLink)
             silent = self.mood in (Mood.BUSY, Mood.LOCKED)
@@ -123,10 +127,12 @@ class FakeServer:
         elif kind is fx.SayHello:
             if self.paused:
                 return Fate.BLOCKED
-            refused = self.mood in (Mood.BUSY, Mood.LOCKED)
-            if not refused:
-                self._publish(item.hello)
-            self.network.send(wire, i.HelloAccepted(link, item.hello.master, not refused), back=True)
+            published, accepted = wire.once(item, _published)
+            if self.mood in (Mood.BUSY, Mood.LOCKED):
+                accepted = i.HelloAccepted(link, item.hello.master, False)
+            else:
+                self._publish(published)
+            self.network.send(wire, accepted, back=True)
         elif kind is fx.PauseWriters:
             assert isinstance(link, ServerLink)
             obeys = self.mood is Mood.WELL
@@ -140,8 +146,7 @@ class FakeServer:
             self._obey(wire, item)
         return Fate.DONE
 
-    def _publish(self, hello: Hello) -> None:
-        published = Published(hello)
+    def _publish(self, published: i.HelloHeard) -> None:
         for wire in self.wires.values():
             if wire.channel is Channel.PUBSUB and wire.open:
                 self.network.send(wire, published, back=True)

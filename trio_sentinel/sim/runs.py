@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Generator, Iterator
 from typing import Final
@@ -39,6 +40,8 @@ class Report:
     broken: str | None = None
     event_hash: str = ""
     virtual_ms: int = 0
+    cpu_s: float = 0.0
+    """What it cost, where somebody measured it."""
     events: int = 0
     steps: int = 0
     rest_ms: int | None = None
@@ -87,6 +90,7 @@ def build(options: Options) -> Cluster:
 
 def populate(cluster: Cluster, options: Options) -> None:
     """Bring the deployment of `options` to life."""
+    cluster.pings_a_second = options.pings_a_second
     masters: dict[str, Address] = {}
     for n in range(options.masters):
         name = "mymaster" if n == 0 else f"master{n + 1}"
@@ -191,6 +195,12 @@ def _await_rest(cluster: Cluster, options: Options, calm_ms: int) -> Generator[i
             if wrong is not None and any(is_dead_end(cluster, name) for name in cluster.settings):
                 cluster.seen["dead end: nobody eligible"] += 1
                 return None
+            if any(is_split(cluster, name) for name in cluster.settings):
+                cluster.seen["dead end: two addresses in one contested epoch"] += 1
+                return None
+            if any(is_parted(cluster, name) for name in cluster.settings):
+                cluster.seen["dead end: made to forget all that others know"] += 1
+                return None
             if cluster.excused:
                 cluster.seen["no rest, and a stock member excuses it"] += 1
                 return None
@@ -247,6 +257,9 @@ def _exam(cluster: Cluster, options: Options) -> Generator[int, None, int | None
         if not waiting:
             return cluster.world.now_ms - began_ms
         if cluster.world.now_ms >= limit_ms:
+            if any(is_split(cluster, name) for name in cluster.settings):
+                cluster.seen["dead end: two addresses in one contested epoch"] += 1
+                return None
             if cluster.excused:
                 cluster.seen["no last failover, and a stock member excuses it"] += 1
                 return None
@@ -289,6 +302,25 @@ def is_dead_end(cluster: Cluster, name: str) -> bool:
         if any(sentinel.cut_off_ms(name, address) <= limit_ms for address in master.replicas):
             return False
     return bool(down)
+
+
+def is_split(cluster: Cluster, name: str) -> bool:
+    """Whether two leaders of one epoch, both of them lawful (forced by operators, or doubles from a copied file), left
+    two configurations behind that are equally new. Only another failover puts that right."""
+    views = [sentinel.engine.state.masters[name] for sentinel in cluster.sentinels.values()]
+    newest = max(view.config_epoch for view in views)
+    addresses = {view.address for view in views if view.config_epoch == newest}
+    lawful = bool(cluster.checker.doubles) or (name, newest) in cluster.checker.contested
+    return lawful and len(addresses) > 1
+
+
+def is_parted(cluster: Cluster, name: str) -> bool:
+    """Whether an operator made sentinels forget every server that they have in common, so that they cannot meet."""
+    if not any(cluster.seen[f"fault operator {order}"] for order in ("reset", "remove")):
+        return False
+    masters = [sentinel.engine.state.masters[name] for sentinel in cluster.sentinels.values()]
+    known = [{master.address, *master.replicas} for master in masters]
+    return any(one.isdisjoint(other) for one, other in itertools.combinations(known, 2))
 
 
 def fill(report: Report, cluster: Cluster) -> None:

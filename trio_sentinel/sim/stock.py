@@ -15,7 +15,6 @@ from trio_sentinel.model.snapshot import Snapshot
 from trio_sentinel.model.values import Address, ServerLink
 from trio_sentinel.sim.network import Wire
 from trio_sentinel.sim.process import EFFECTS, SAVE_BEGINS, SAVE_DONE, SAVE_HALF, Mind, SimSentinel
-from trio_sentinel.sim.redis import Published
 from trio_sentinel.sim.stock_links import sight_of
 from trio_sentinel.sim.stock_mind import StockMind
 from trio_sentinel.sim.stock_state import Defects, Flavour
@@ -60,10 +59,10 @@ class StockSentinel(SimSentinel):
         self.mind = StockMind(dice, self.clock_ms(), self._write, self.flavour, self.defects)
         return self.mind
 
-    def feed(self, heard: i.Input) -> None:
-        """One input, now."""
+    def think(self, heard: i.Input) -> None:
+        """What one input leads to."""
         try:
-            super().feed(heard)
+            super().think(heard)
         except _Died:
             return
         if self._stall_ms >= SHORTEST_STALL_MS and self.up:
@@ -72,10 +71,10 @@ class StockSentinel(SimSentinel):
 
     def hear(self, wire: Wire, item: Any) -> None:
         """What servers publish under my own id is not for me; said directly it is heard (core.md 6.2, Q10)."""
-        if type(item) is Published and item.hello.run_id == self.engine.state.my_id and not self.frozen:
-            if self.links.get((wire.link, wire.channel)) is wire:
-                self.feed(i.PubSubHeard(wire.link))  # type: ignore[arg-type]
-            return
+        if type(item) is i.HelloHeard and not self.frozen and not wire.closed:
+            self.feed(i.PubSubHeard(wire.link))  # type: ignore[arg-type]
+            if item.hello.run_id == self.engine.state.my_id:
+                return
         super().hear(wire, item)
 
     def cut_off_ms(self, master: str, address: Address) -> int:

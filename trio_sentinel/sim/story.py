@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trio_sentinel.model.events import Event
+from trio_sentinel.model.values import Address
 from trio_sentinel.sim.runs import Report
 
 UNTOLD = frozenset(
@@ -42,7 +43,7 @@ def describe(event: Event) -> str:
 
 
 def _short(value: object) -> str:
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and not isinstance(value, Address):
         return "[" + " ".join(_short(item) for item in value) + "]"
     text = str(getattr(value, "value", value))
     return text[:8] if len(text) == 40 and ":" not in text else text

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 import random
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Any
 
 Action = Callable[..., object]
@@ -28,7 +28,7 @@ class World:
     def at(self, at_ms: int, action: Action, *args: Any) -> None:
         """Do ``action(*args)`` at `at_ms`, after everything that was planned for the same moment before."""
         self._count += 1
-        heapq.heappush(self._queue, (max(at_ms, self.now_ms), self._count, action, args))
+        heappush(self._queue, (max(at_ms, self.now_ms), self._count, action, args))
 
     def after(self, delay_ms: int, action: Action, *args: Any) -> None:
         """Do ``action(*args)`` in `delay_ms`."""
@@ -36,9 +36,9 @@ class World:
 
     def run_until(self, end_ms: int) -> None:
         """Let time pass up to and including `end_ms`."""
-        queue, pop = self._queue, heapq.heappop
+        queue = self._queue
         while queue and queue[0][0] <= end_ms:
-            self.now_ms, _, action, args = pop(queue)
+            self.now_ms, _, action, args = heappop(queue)
             action(*args)
         self.now_ms = end_ms
 

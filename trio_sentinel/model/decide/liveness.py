@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trio_sentinel.model.events import CameBack, Event, WentDown
-from trio_sentinel.model.observations import LinkSense
+from trio_sentinel.model.observations import NEVER_MS, LinkSense
 from trio_sentinel.model.situation import Situation
 from trio_sentinel.model.state import Master
 from trio_sentinel.model.values import Millis, Role
@@ -19,6 +19,12 @@ def silent_since(sense: LinkSense) -> Millis | None:
     if sense.ping_since_ms is not None:
         return sense.ping_since_ms
     return None if sense.command.open else sense.last_ok_at_ms
+
+
+def silent_due_ms(sense: LinkSense, down_after_ms: Millis) -> Millis:
+    """When a process is down if nothing is heard of it before."""
+    since_ms = silent_since(sense)
+    return NEVER_MS if since_ms is None else since_ms + down_after_ms + 1
 
 
 def _silent(sense: LinkSense, down_after_ms: Millis, now_ms: Millis) -> bool:
@@ -69,19 +75,10 @@ def check(s: Situation, master: Master) -> Iterator[Event]:
 
 
 def due(s: Situation, master: Master) -> Iterator[Millis]:
-    """When somebody who is up goes down if nothing is heard."""
-    down_after_ms = master.settings.down_after_ms
-    if not master.s_down:
-        since = silent_since(s.server(master))
-        if since is not None:
-            yield since + down_after_ms + 1
-        if master.role is Role.REPLICA:
-            yield master.role_since_ms + down_after_ms + 2 * s.state.timing.info_period_ms + 1
-        if master.rebooting_since_ms is not None:
-            yield master.rebooting_since_ms + master.settings.reboot_down_after_ms + 1
-    for replica in master.replicas.values():
-        if not replica.s_down and (since := silent_since(s.server(master, replica.address))) is not None:
-            yield since + down_after_ms + 1
-    for peer in master.peers.values():
-        if not peer.s_down and (since := silent_since(s.peer(peer.run_id))) is not None:
-            yield since + down_after_ms + 1
+    """When a master that is up goes down for what it says of itself; silence is watched at each link."""
+    if master.s_down:
+        return
+    if master.role is Role.REPLICA:
+        yield master.role_since_ms + master.settings.down_after_ms + 2 * s.state.timing.info_period_ms + 1
+    if master.rebooting_since_ms is not None:
+        yield master.rebooting_since_ms + master.settings.reboot_down_after_ms + 1

@@ -239,7 +239,8 @@ def _newer_configuration(s: Situation, master: Master, hello: Hello, switch: Swi
     """Address and epoch change together or not at all (core.md Q5, property 21).
 
     A promotion of my own counts from the moment it was seen, published or not: only a higher epoch than its own
-    overtakes it (property 17), and then even a hello with the old address ends it.
+    overtakes it (property 17), and then even a hello with the old address ends it. Before that moment a configuration
+    under my own epoch ends the attempt as well: another address must not be told under a number that is used.
     """
     new = Address(hello.master_host, hello.master_port)
     running = master.failover
@@ -251,7 +252,7 @@ def _newer_configuration(s: Situation, master: Master, hello: Hello, switch: Swi
     if s.state.ip(new.host) == "" or s.awaits_ip(master.address.host):
         return  # Not resolved yet: it may be the same machine. The next hello comes in two seconds.
     if s.state.same_address(new, master.address) and not promoted:
-        if running is not None and hello.config_epoch > running.epoch:
+        if running is not None and hello.config_epoch >= running.epoch:  # in mine: both were forced by operators
             yield FailoverAborted(
                 subject=s.state.subject_of_master(master),
                 reason=_given_up(running),
