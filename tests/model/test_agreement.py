@@ -260,6 +260,19 @@ def test_q19_two_names_at_one_address_answer_by_the_lowest_name() -> None:
     assert voted.subject.master == "alpha"
 
 
+def test_q19_a_second_name_gives_no_second_vote_when_the_first_one_has_moved() -> None:
+    """Property 3 of the servers, not of their names: candidates ask by address, and the second name is still there."""
+    kit = given(peers=3)
+    kit.ask(lambda n: i.MonitorAsked(n, "zebra", MASTER, 2))
+    assert kit.vote_asked(P1, 5).one(e.VoteCast).subject.master == NAME
+    kit.hello(P1, epoch=5, master=R1, config_epoch=5)
+    assert kit.master.address == R1
+    refused = kit.vote_asked(P2, 5, about=MASTER)
+    assert not refused.has(e.VoteCast)
+    assert refused.one(fx.AnswerOpinion).leader is None
+    assert kit.vote_asked(P2, 6, about=MASTER).one(e.VoteCast).candidate == P2
+
+
 def test_q6_epochs_at_the_end_of_the_range_are_served_but_nothing_wraps() -> None:
     kit = given(quorum=1)
     kit.vote_asked(P1, MAX_EPOCH)

@@ -158,9 +158,29 @@ def vote(s: Situation, master: Master, epoch: Epoch, candidate: RunId) -> Iterat
     subject = s.state.subject_of_master(master)
     if epoch > s.state.current_epoch:
         yield EpochRaised(epoch=epoch, subject=subject)
-    if master.leader_epoch < epoch and s.state.current_epoch <= epoch:
+    if (
+        master.leader_epoch < epoch
+        and s.state.current_epoch <= epoch
+        and not _voted_under_another_name(s, master, epoch, candidate)
+    ):
         attempt_at_ms = None if candidate == s.state.my_id else s.now_ms + s.dice.below(DESYNC_MS)
         yield VoteCast(subject=subject, candidate=candidate, epoch=epoch, attempt_at_ms=attempt_at_ms)
+
+
+def _voted_under_another_name(s: Situation, master: Master, epoch: Epoch, candidate: RunId) -> bool:
+    """Whether the same servers, watched under a second name, had my vote of this epoch for somebody else.
+
+    Candidates ask by address (core.md 7.3). After a switch of one name the other is still at the old address, and
+    would answer for the same deployment with a vote of its own (Q19, property 3).
+    """
+    servers = (master.address, *master.replicas)
+    for other in s.state.masters.values():
+        if other is master or other.leader_epoch != epoch or other.voted_for == candidate:
+            continue
+        theirs = (other.address, *other.replicas)
+        if any(s.state.same_address(one, another) for one in servers for another in theirs):
+            return True
+    return False
 
 
 def votes_for_me(s: Situation, master: Master, failover: Failover) -> int:
