@@ -23,7 +23,8 @@ class Rule(NamedTuple):
 
     def explains(self, their: Heard) -> bool:
         """Whether this rule speaks of that answer."""
-        return bool(re.search(self.line, their.line) and re.search(self.theirs, repr(their.replies), re.DOTALL))
+        fits = re.search(self.line, their.line, re.IGNORECASE)
+        return bool(fits and re.search(self.theirs, repr(their.replies), re.DOTALL))
 
 
 FROM_VALKEY9 = [
@@ -67,7 +68,7 @@ FROM_REDIS7 = [
     Rule("info stats", r"info stats", r"# Stats", "fields of 9 (5.1)"),
     Rule("info cpu", r"info cpu", r"# CPU", "fields of 9 (5.1)"),
     Rule(
-        "info sentinel", r"(?i)info \S*sentinel", r"# Sentinel\\nsentinel_masters", "sentinel_total_tilt is new (5.1)"
+        "info sentinel", r"info \S*sentinel", r"# Sentinel\\nsentinel_masters", "sentinel_total_tilt is new (5.1)"
     ),
     Rule("words of shutdown", r"shutdown (failover|safe)", r"syntax error", "SAFE and FAILOVER came with 9"),
     Rule("command tables", r"a command( info| list| docs|$)", r"\*\[|%\[", "the table of 9 (2.1)"),

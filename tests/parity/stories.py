@@ -16,6 +16,7 @@ from .masks import masked, name_of
 from .wires import Items, Tree, Wire, encoded
 
 _SILENT = 0.1
+_FOR_GOOD = 1000
 _BY_NAME = {"subscribe", "psubscribe", "unsubscribe", "punsubscribe"}
 
 
@@ -61,7 +62,7 @@ def tell(port: int, lines: Sequence[str | tuple[bytes, ...]]) -> list[Heard]:
     """What a sentinel answers to a story. A line may also be the words of a command of connection ``a``."""
     wires: dict[str, Wire] = {}
     heard: list[Heard] = []
-    muted: set[str] = set()
+    muted: dict[str, int] = {}  # how many lines of each will not be answered
     try:
         for line in lines:
             who, words = _read(line)
@@ -73,9 +74,11 @@ def tell(port: int, lines: Sequence[str | tuple[bytes, ...]]) -> list[Heard]:
                 continue
             command = name_of(words)
             count = max(1, len(words) - 1) if command in _BY_NAME else 1
-            found = wire.ask(encoded(words), at_least=count, patience=0.02 if who in muted else 2.0)
             if command == "client|reply" and len(words) > 2:
-                muted = muted - {who} if words[2].lower() == b"on" else muted | {who}
+                muted[who] = {b"off": _FOR_GOOD, b"skip": max(2, muted.get(who, 0)), b"on": 0}.get(words[2].lower(), 0)
+            patience = _SILENT if muted.get(who) else 0.5 if command == "client|reply" else 2.0
+            found = wire.ask(encoded(words), at_least=count, patience=patience)
+            muted[who] = max(0, muted.get(who, 0) - 1)
             replies = _unordered(command, [masked(command, reply) for reply in found])
             heard.append(Heard(_printed(line), replies, wire.closed))
         for who, wire in wires.items():

@@ -203,6 +203,7 @@ class PlainDirectives:
     )
     availability_zone: str = ""
     extended_redis_compatibility: bool = False
+    tls_auth_clients_user: str = "off"
     acllog_max_len: int = 128
     protected_mode: bool = False
 

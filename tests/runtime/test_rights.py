@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from trio_sentinel.errors import StartupError
-from trio_sentinel.runtime.session_rights import Roster
+from trio_sentinel.runtime.session_rights import Roster, names_in
 from trio_sentinel.wire.acl_file import users_of
 from trio_sentinel.wire.acl_selector import Selector
 from trio_sentinel.wire.acl_user import User
@@ -105,3 +105,15 @@ def test_lines_are_what_a_configuration_holds() -> None:
         ("bob", "on", f"#{DIGEST}", "resetchannels", "-@all", "+ping", "(resetchannels", "&x", "-@all", "+@pubsub)"),
     )
     assert roster("", rights.lines).users == rights.users
+
+
+def test_a_certificate_names_an_enabled_user() -> None:
+    rights = roster("", [("bob", "on", "+ping"), ("carl", "off", "+ping")])
+    subject = ((("countryName", "XX"),), (("commonName", "bob"),))
+    certificate = {"subject": subject, "subjectAltName": (("DNS", "x"), ("URI", "urn:a"), ("URI", "carl"))}
+    assert names_in(certificate, "CN") == ["bob"]
+    assert names_in(certificate, "URI") == ["urn:a", "carl"]
+    assert names_in(certificate, "off") == names_in({}, "CN") == names_in({}, "URI") == []
+    assert rights.certified(["urn:a", "bob"]) is rights.account("bob")
+    assert rights.certified(["carl"]) is None
+    assert rights.certified([]) is None

@@ -99,6 +99,18 @@ def test_acl_log_is_bounded_and_merges_only_what_is_recent(stage: Stage) -> None
     assert [refusal.count for refusal in stage.house.acl_log.entries] == [2, 1, 1]
 
 
+def test_whoever_is_refused_cannot_fill_the_memory(stage: Stage) -> None:
+    client = stage.client()
+    client.do("client", "setname", "n" * 100_000)
+    client.do("auth", "u" * 100_000, "x")
+    client.do("acl", "setuser", "default", "resetchannels")
+    client.do("subscribe", "c" * 100_000)
+    assert len(stage.house.acl_log.entries) == 2
+    for refusal in stage.house.acl_log.entries:
+        assert max(len(refusal.object), len(refusal.user)) == 1024
+        assert len(refusal.client) <= 4096
+
+
 def test_a_password_is_in_no_refusal(stage: Stage) -> None:
     client = stage.client()
     client.do("auth", "bob", "hunter2")

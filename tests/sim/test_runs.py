@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import attrs
 import pytest
@@ -13,12 +15,14 @@ import pytest
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.events import VoteCast
+from trio_sentinel.model.state import PHASE_WORDS
 from trio_sentinel.model.values import PeerLink
+from trio_sentinel.sim import sights
 from trio_sentinel.sim.__main__ import main
 from trio_sentinel.sim.cluster import simple_cluster
 from trio_sentinel.sim.harm import DEEDS
 from trio_sentinel.sim.options import FAULTS, draw
-from trio_sentinel.sim.process import EFFECTS
+from trio_sentinel.sim.process import CRASH_POINTS, EFFECTS
 from trio_sentinel.sim.runs import Report, run, run_options
 from trio_sentinel.sim.soak import SOMETIMES, soak
 from trio_sentinel.sim.story import lines
@@ -70,6 +74,17 @@ def test_different_seeds_are_different_runs() -> None:
 def test_every_fault_and_every_effect_has_its_deed() -> None:
     assert tuple(DEEDS) == FAULTS
     assert set(EFFECTS) == set(fx.Effect.__args__)
+
+
+def test_whatever_a_soak_must_reach_is_counted_somewhere() -> None:
+    """A name that nobody counts under would fail every long run."""
+    modules = Path(inspect.getfile(sights)).parent.glob("*.py")
+    source = "".join(path.read_text() for path in modules if path.name != "soak.py")
+    phases = [phase.__name__ for phase in PHASE_WORDS]
+    counted = {f"crash {point}" for point in CRASH_POINTS}
+    counted |= {f"{what} in {phase}" for what in ("abort", "death of a leader or candidate") for phase in phases}
+    for name in SOMETIMES:
+        assert name in counted or f'"{name}"' in source, name
 
 
 def test_a_soak_tells_what_it_did(capsys: pytest.CaptureFixture[str]) -> None:

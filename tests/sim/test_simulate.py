@@ -147,6 +147,22 @@ def test_a_healthy_master_stays() -> None:
     assert not sample.false_failover
 
 
+@pytest.mark.parametrize(("quorum", "replaced"), [(1, True), (2, False)])
+def test_with_quorum_1_one_bad_connection_replaces_a_healthy_master(quorum: int, replaced: bool) -> None:
+    """As the warning says: the others vote for whoever asks, whatever they see themselves (core.md 10.2)."""
+    settings = MasterSettings(quorum=quorum, down_after_ms=1000, failover_timeout_ms=3000)
+    sample = _sample(_plan(settings=settings), "half blind")
+    assert sample.false_failover is replaced
+
+
+def test_two_sentinels_with_quorum_1_elect_nobody_when_they_are_parted() -> None:
+    """Not two masters either: a majority of two is two."""
+    settings = MasterSettings(quorum=1, down_after_ms=1000, failover_timeout_ms=3000)
+    sample = _sample(_plan(sentinels=2, zones=2, settings=settings), "zone cut off")
+    assert not sample.replaced
+    assert sample.dead_end
+
+
 def test_two_sentinels_of_which_one_is_gone_are_a_dead_end_as_the_warning_says() -> None:
     sample = _sample(_plan(sentinels=2), "degraded")
     assert sample.dead_end

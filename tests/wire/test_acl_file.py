@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trio_sentinel.errors import StartupError
 from trio_sentinel.wire import acl_file
 from trio_sentinel.wire.acl_selector import Selector
 
@@ -69,6 +70,19 @@ def test_users_are_sorted_by_their_bytes() -> None:
     users = acl_file.read_file(b"user b\nuser \xc3\xa9\nuser B\n", "f", Selector())
     names = [line.split()[1] for line in acl_file.lines_of(users)]
     assert names == [b"B", b"b", b"default", b"\xc3\xa9"]
+
+
+@pytest.mark.parametrize(
+    "words", [("bob", ">hunter2", "on", "foo"), ("bob", "on", "<hunter2"), ("bob", ">hunter2", "on", "(+ping")]
+)
+def test_no_password_stands_in_a_report(words: tuple[str, ...]) -> None:
+    """Stock blames the word two before the bad one, whatever that is."""
+    problem = acl_file.problem_of_line(words, Selector())
+    assert problem is not None
+    assert "hunter2" not in "".join(problem)
+    with pytest.raises(StartupError) as caught:
+        acl_file.users_of([("bob", "on", "!hunter2")], Selector(), password="")
+    assert "hunter2" not in str(caught.value)
 
 
 @given(st.binary(max_size=60))

@@ -72,6 +72,10 @@ class Directives(Protocol):
         """Whether HELLO and INFO use the names of Redis."""
 
     @property
+    def tls_auth_clients_user(self) -> str:
+        """What of a client certificate names a user: ``CN``, ``URI``, or ``off``."""
+
+    @property
     def acllog_max_len(self) -> int:
         """How many refusals ACL LOG remembers."""
 
@@ -150,6 +154,7 @@ class Clients:
     denied_auth: int = 0
     denied_command: int = 0
     denied_channel: int = 0
+    denied_certificate: int = 0
     cut_for_query: int = 0
     cut_for_output: int = 0
     rates: Rates = Factory(Rates)

@@ -13,8 +13,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 from trio_sentinel.errors import CommandRefused, ProtocolError
 from trio_sentinel.model.effects import Answer, AnswerOpinion
@@ -22,12 +22,13 @@ from trio_sentinel.model.values import Millis
 from trio_sentinel.ports import Handler, Transport
 from trio_sentinel.runtime.board import message_frame
 from trio_sentinel.runtime.clients import FIXED_BUFFER, GUEST_OVERFLOW, House, Known
-from trio_sentinel.runtime.session_acl import note_denial
+from trio_sentinel.runtime.session_acl import note_denial, note_unknown_certificate
 from trio_sentinel.runtime.session_commands import HANDLERS
 from trio_sentinel.runtime.session_outbox import Mute, Outbox, Reply, Slot
-from trio_sentinel.runtime.session_rights import Account
+from trio_sentinel.runtime.session_rights import Account, names_in
 from trio_sentinel.runtime.session_tracking import Tracking
 from trio_sentinel.runtime.session_tracking import after as tracked_after
+from trio_sentinel.runtime.transport import TlsTransport
 from trio_sentinel.wire import answers, resp
 from trio_sentinel.wire.commands import Command
 from trio_sentinel.wire.requests import Make
@@ -623,11 +624,25 @@ def admit(house: House, transport: Transport) -> Handler:
     """A new connection: its session, or a handler that hears nothing because it was turned away (1.1)."""
     refusal = house.refusal_of(transport)
     if refusal is None:
-        return Session(house, transport)
+        session = Session(house, transport)
+        if isinstance(transport, TlsTransport):
+            _know_by_certificate(session, transport.peer_certificate)
+        return session
     house.clients.rejected += 1
     transport.send(resp.error(refusal))
     transport.close(flush=True)
     return TurnedAway()
+
+
+def _know_by_certificate(session: Session, certificate: Mapping[str, Any]) -> None:
+    """Log in the user whom a client certificate names, where the configuration says so (V9)."""
+    house = session.house
+    names = names_in(certificate, house.directives.tls_auth_clients_user)
+    user = house.rights.certified(names)
+    if user is not None:
+        session.log_in(user)
+    elif names:
+        note_unknown_certificate(session, names[0])
 
 
 class TurnedAway:

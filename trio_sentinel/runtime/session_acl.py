@@ -32,6 +32,7 @@ _NOT_SAVED: Final = "There was an error trying to save the ACLs. Please check th
 _SHOWN_REFUSALS: Final = 10
 MAX_USERS: Final = 4096  # stock has no limit
 _KEPT: Final = 1024  # bytes of a name in ACL LOG: a stranger may send any
+_KEPT_LINE: Final = 4096  # of what describes the connection, its name included
 
 
 def _wrong(argv: Argv) -> str:
@@ -57,13 +58,19 @@ def note_failed_login(session: Session, command: bytes, name: bytes) -> None:
     _note(session, "auth", command, name)
 
 
+def note_unknown_certificate(session: Session, name: str) -> None:
+    """Keep a client certificate that names nobody who may come in."""
+    session.house.clients.denied_certificate += 1
+    _note(session, "tls-cert", b"TLS", text(name))
+
+
 def _note(session: Session, reason: str, what: bytes, user: bytes) -> None:
     now_ms = session.house.mind.wall_ms()
     refusal = Refusal(
         reason=reason,
         object=what[:_KEPT],
         user=user[:_KEPT],
-        client=line_of(session),
+        client=line_of(session)[:_KEPT_LINE],
         created_at_ms=now_ms,
         updated_at_ms=now_ms,
     )

@@ -258,6 +258,7 @@ def _facts(session: Session) -> dict[str, str | int]:
         "acl_access_denied_auth": clients.denied_auth,
         "acl_access_denied_cmd": clients.denied_command,
         "acl_access_denied_channel": clients.denied_channel,
+        "acl_access_denied_tls_cert": clients.denied_certificate,
         **clients.rates.fields(),
         **{name: f"{seconds:.6f}" for name, seconds in house.cpu_seconds().items()},
     }

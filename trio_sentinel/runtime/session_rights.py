@@ -8,7 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from attrs import define, field
 
@@ -57,6 +58,15 @@ class Account:
             self.proven.add(chunk)
 
 
+def names_in(certificate: Mapping[str, Any], field_name: str) -> list[str]:
+    """The user names in a verified certificate, as `ssl` shows it: the common name (``CN``), or all ``URI`` entries."""
+    if field_name == "CN":
+        return [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
+    if field_name == "URI":
+        return [value for key, value in certificate.get("subjectAltName", ()) if key == "URI"]
+    return []
+
+
 class Roster:
     """All users."""
 
@@ -90,6 +100,11 @@ class Roster:
             digest_of(password)  # as much work as for a user that exists
             return None
         return account if account.user.lets_in(password) else None
+
+    def certified(self, names: Sequence[str]) -> Account | None:
+        """The first enabled user that a verified certificate names; it needs no password."""
+        known = (self._accounts.get(name) for name in names)
+        return next((account for account in known if account is not None and account.user.enabled), None)
 
     # ------------------------------------------------------------ changes
 

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from trio_sentinel.model import inputs as i
-from trio_sentinel.model.values import Address, RunId
+from trio_sentinel.model.values import Address, Hello, RunId
 from trio_sentinel.sim.cluster import Cluster, FakeServer, SimSentinel
 from trio_sentinel.sim.options import FAULTS, Options
 from trio_sentinel.sim.process import CRASH_POINTS, Trap
@@ -404,6 +404,26 @@ class Harm:
         sentinel.ask(lambda n: i.MonitorAsked(n, f"{name}{SECOND}", address, quorum))
         return f"{name}{SECOND} at {sentinel.name} {self._then(forget_second_names, sentinel)}"
 
+    def bad_hello(self) -> str:
+        """A hello under the next configuration epoch, with an address that nobody can use (core.md Q5): somebody
+        announces host names, and the others do not resolve any."""
+        sentinel, name = self._sentinel(), self._name()
+        if sentinel is None or len(self.cluster.sentinels) < 2 or name not in sentinel.engine.state.masters:
+            return ""
+        speaker = self.dice.choice([other for other in self.cluster.sentinels.values() if other is not sentinel])
+        hello = Hello(
+            host=speaker.address.host,
+            port=speaker.address.port,
+            run_id=speaker.engine.state.my_id,
+            current_epoch=sentinel.engine.state.current_epoch,
+            master=name,
+            master_host=self.dice.choice(("db-1.example", "10.0.0.999")),
+            master_port=6379,
+            config_epoch=sentinel.engine.state.masters[name].config_epoch + self.dice.choice((1, 1, 2)),
+        )
+        sentinel.feed(i.HelloHeard(hello))
+        return f"{hello} at {sentinel.name}"
+
     def operator_crash_points(self) -> str:
         """SENTINEL SIMULATE-FAILURE."""
         sentinel = self._sentinel()
@@ -495,6 +515,7 @@ DEEDS: dict[str, Callable[[Harm], str]] = {
     "orders refused": Harm.refuse_orders,
     "announced elsewhere": Harm.announced_elsewhere,
     "second name": Harm.second_name,
+    "bad hello": Harm.bad_hello,
 }
 assert tuple(DEEDS) == FAULTS
 

@@ -44,6 +44,7 @@ FAULTS: tuple[str, ...] = (
     "orders refused",
     "announced elsewhere",
     "second name",
+    "bad hello",
 )
 OURS = "ours"
 MEMBERS: tuple[str, ...] = (OURS, "redis 7", "valkey 9")
@@ -59,6 +60,7 @@ RARE: frozenset[str] = frozenset(
         "server loses data",
         "announced elsewhere",
         "second name",
+        "bad hello",
     }
 )
 """They lift conditions of some properties, so most runs do without them."""

@@ -197,6 +197,11 @@ def _sentinel_cut_off(scene: Scene) -> None:
     scene.cut_off([scene.cluster.world.random.choice(scene.sentinels).address.host])
 
 
+def _sentinel_half_blind(scene: Scene) -> None:
+    sentinel, master = scene.cluster.world.random.choice(scene.sentinels), scene.master.address.host
+    scene.cluster.network.cut |= {(sentinel.address.host, master), (master, sentinel.address.host)}
+
+
 def _planned(scene: Scene) -> None:
     sentinel = scene.cluster.world.random.choice(scene.sentinels)
     sentinel.ask(lambda n: i.FailoverAsked(n, scene.plan.name, False))
@@ -212,6 +217,7 @@ INCIDENTS: dict[str, Incident] = {
     "zone cut off": Incident(title="the master's zone is cut off", strike=_zone_cut_off, many_zones=True),
     "pause": Incident(title="the master pauses, shorter than down-after", strike=_short_pause, harmless=True),
     "sentinel cut off": Incident(title="a sentinel's machine is cut off", strike=_sentinel_cut_off, harmless=True),
+    "half blind": Incident(title="one sentinel does not reach the master", strike=_sentinel_half_blind, harmless=True),
     "planned": Incident(title="an operator orders a failover", strike=_planned, planned=True),
 }
 

@@ -46,6 +46,7 @@ SOMETIMES: tuple[str, ...] = (
     "death of a leader or candidate in WaitingForPromotion",
     "death of a leader or candidate in ReconfiguringReplicas",
     "a stock member leads with votes of another epoch (Q1)",
+    "a stock member takes an epoch without its address (Q5)",
 )
 """What a long soak must reach, or it proves little."""
 LONG_RUN = 2000

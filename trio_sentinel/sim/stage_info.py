@@ -52,7 +52,8 @@ def _replication(reading: InfoReading) -> Iterator[str]:
     yield f"master_failover_state:{reading.failover_state}"
     yield f"master_replid:{reading.run_id}"
     yield f"master_replid2:{NO_REPLID}"
-    yield f"master_repl_offset:{reading.repl_offset or 0}"
+    written = reading.repl_offset if reading.written_offset is None else reading.written_offset
+    yield f"master_repl_offset:{written or 0}"
     yield "second_repl_offset:-1"
     yield "repl_backlog_active:1"
 

@@ -98,6 +98,8 @@ class StagedServer(FakeServer):
         self.paused_until_ms = max(self.client_pause_until_ms, running_ms)
         if length_ms:
             self.drain_soon()
+        if length_ms:
+            self.drain_soon()
 
     def publish(self, channel: bytes, payload: bytes) -> int:
         """A message for everybody who subscribed; how many that were."""

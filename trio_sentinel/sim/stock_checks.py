@@ -5,8 +5,8 @@ are. Two properties are about the whole quorum (8, one leader in each epoch; 22,
 too, except for the epochs in which a stock member was *seen* to do one of these (numbers of core.md 19):
 
 * Q1: it was elected with votes of another epoch;
-* Q3, Q25: it voted a second time in an epoch, or came back with an address of old, after a write of its file failed
-  and it died, or after REMOVE;
+* Q3, Q19, Q25: it voted a second time in an epoch, or came back with an address of old, after a write of its file
+  failed and it died, after REMOVE, or while it knew the master under two names;
 * Q5: it took an epoch from a hello without the address, because the address was unusable, or because it was the old
   master's own while the member brought replicas over to a promoted one ("overtaken" in ``stock_state.Defects``).
 
@@ -47,7 +47,7 @@ class Attempt:
 
 @define(eq=False)
 class Record:
-    """What one stock identity let others know, over all its lives, and what its present life did."""
+    """What one stock identity let others know, over all its lives."""
 
     current_epoch: Epoch = 0
     careless: bool = False
@@ -55,8 +55,14 @@ class Record:
     manual: set[Epoch] = Factory(set)
     """Epochs of attempts that an operator asked for: they are told before they are written (Q4)."""
     removed: set[str] = Factory(set)
-    """Masters that were removed once (Q25)."""
+    """Masters that were removed once (Q25), or answered for under a second name (Q19)."""
     voted: dict[str, Epoch] = Factory(dict)
+
+
+@define(eq=False)
+class Life:
+    """One life of one stock process."""
+
     said: dict[tuple[str, LinkId], tuple[Epoch, Epoch, Address]] = Factory(dict)
     """By master and link: the last hello. What waits for a connection is told late, so links differ for a while."""
     not_before_ms: dict[str, Millis] = Factory(dict)
@@ -70,6 +76,7 @@ class StockChecker:
     def __init__(self, whole: Checker) -> None:
         self.whole = whole
         self.records: dict[RunId, Record] = {}
+        self.lives: dict[StockSentinel, Life] = {}
 
     def _record(self, sentinel: StockSentinel) -> Record:
         record = self.records.setdefault(sentinel.engine.state.my_id, Record())
@@ -89,10 +96,7 @@ class StockChecker:
         assert disk.my_id is not None
         record = self.records.setdefault(disk.my_id, Record())
         record.careless = record.careless or sentinel.lost_writes > 0
-        record.not_before_ms.clear()
-        record.said.clear()
-        record.attempts.clear()
-        record.in_tilt = False
+        self.lives[sentinel] = Life()
         if record.careless or disk.my_id in self.whole.doubles:
             return
         epochs = [disk.current_epoch, *(epoch for m in disk.masters for epoch in (m.config_epoch, m.leader_epoch))]
@@ -118,11 +122,11 @@ class StockChecker:
                 rule(self, sentinel, record, event)
 
     def _tilt(self, sentinel: StockSentinel, record: Record, event: e.TiltEntered | e.TiltExited) -> None:
-        record.in_tilt = isinstance(event, e.TiltEntered)
+        self.lives[sentinel].in_tilt = isinstance(event, e.TiltEntered)
 
     def _decided(self, sentinel: StockSentinel, record: Record, event: Any) -> None:
         """Property 25."""
-        require(not record.in_tilt, 25, f"{sentinel.name}: {type(event).__name__} in TILT")
+        require(not self.lives[sentinel].in_tilt, 25, f"{sentinel.name}: {type(event).__name__} in TILT")
 
     def _agreed(self, sentinel: StockSentinel, record: Record, event: e.AgreedDown) -> None:
         """Property 12."""
@@ -137,7 +141,7 @@ class StockChecker:
             require(fresh, 2, f"{sentinel.name} votes again in epoch {event.epoch} of {name}")
         record.voted[name] = max(event.epoch, record.voted.get(name, 0))
         if event.attempt_at_ms is not None:
-            record.not_before_ms[name] = event.attempt_at_ms
+            self.lives[sentinel].not_before_ms[name] = event.attempt_at_ms
         if event.candidate == sentinel.engine.state.my_id:
             self._ballot(sentinel, record, name, event.epoch, event.candidate)
 
@@ -158,18 +162,18 @@ class StockChecker:
         name = event.subject.master
         if event.manner is Manner.AUTOMATIC:
             self._decided(sentinel, record, event)
-            before_ms = record.not_before_ms.get(name)
+            before_ms = self.lives[sentinel].not_before_ms.get(name)
             wait_ms = 2 * sentinel.engine.state.masters[name].settings.failover_timeout_ms
             patient = before_ms is None or event.at_ms - before_ms >= wait_ms
             require(patient, 11, f"{sentinel.name} stands again too soon for {name}")
         else:
             record.manual.add(event.epoch)
-        record.not_before_ms[name] = event.attempt_at_ms
-        record.attempts[name] = Attempt(event.epoch, event.manner)
+        self.lives[sentinel].not_before_ms[name] = event.attempt_at_ms
+        self.lives[sentinel].attempts[name] = Attempt(event.epoch, event.manner)
 
     def _elected(self, sentinel: StockSentinel, record: Record, event: e.LeaderElected) -> None:
         """Properties 8 and 9. An election with votes of another epoch (Q1) marks the epoch, and promises nothing."""
-        name, attempt = event.subject.master, record.attempts[event.subject.master]
+        name, attempt = event.subject.master, self.lives[sentinel].attempts[event.subject.master]
         master = sentinel.engine.state.masters[name]
         if attempt.manner is not Manner.FORCED:
             needed = max(event.voters // 2 + 1, master.settings.quorum)
@@ -186,7 +190,7 @@ class StockChecker:
     def _promoted(self, sentinel: StockSentinel, record: Record, event: e.PromotionSent) -> None:
         """Property 13."""
         self._decided(sentinel, record, event)
-        attempt = record.attempts.get(event.subject.master)
+        attempt = self.lives[sentinel].attempts.get(event.subject.master)
         require(attempt is not None, 13, f"{sentinel.name} promotes without an attempt")
         assert attempt is not None
         again = attempt.promoted not in (None, event.address)
@@ -195,20 +199,20 @@ class StockChecker:
 
     def _aborted(self, sentinel: StockSentinel, record: Record, event: e.FailoverAborted) -> None:
         self.whole.cluster.seen[f"a stock member gives up: {event.reason.value}"] += 1
-        record.attempts.pop(event.subject.master, None)
+        self.lives[sentinel].attempts.pop(event.subject.master, None)
 
     def _switched(self, sentinel: StockSentinel, record: Record, event: e.MasterSwitched) -> None:
         """Property 21."""
         name = event.subject.master
         if event.by is None:
-            attempt = record.attempts.get(name)
+            attempt = self.lives[sentinel].attempts.get(name)
             done = attempt is not None and attempt.promoted == event.new
             require(done, 21, f"{sentinel.name} switches {name} without a promotion of its own")
         self._forgotten(sentinel, record, event)
 
     def _forgotten(self, sentinel: StockSentinel, record: Record, event: Any) -> None:
-        record.not_before_ms.pop(event.subject.master, None)
-        record.attempts.pop(event.subject.master, None)
+        self.lives[sentinel].not_before_ms.pop(event.subject.master, None)
+        self.lives[sentinel].attempts.pop(event.subject.master, None)
 
     def _removed(self, sentinel: StockSentinel, record: Record, event: e.MasterRemoved) -> None:
         record.removed.add(event.subject.master)
@@ -231,15 +235,17 @@ class StockChecker:
         hello, record = effect.hello, self._record(sentinel)
         name, address = hello.master, Address(hello.master_host, hello.master_port)
         epochs = hello.current_epoch, hello.config_epoch
-        before = record.said.get((name, effect.link), (*epochs, address))
+        before = self.lives[sentinel].said.get((name, effect.link), (*epochs, address))
         if self._trusted(sentinel, record, name):
             require(epochs[0] >= before[0], 1, f"{sentinel.name}: its epoch falls from {before[0]} to {epochs[0]}")
-            risen = epochs[1] >= before[1]
+            risen = epochs[1] >= before[1] or name in self.whole.spoilt  # a poisoned epoch is forgotten at a promotion
             require(risen, 20, f"{sentinel.name}: the configuration epoch of {name} falls to {epochs[1]}")
-            kept = epochs[1] > before[1] or address == before[2] or (name, epochs[1]) in self.whole.contested
+            if name in self.whole.spoilt and epochs[1] <= before[1] and address != before[2]:
+                self.whole.spoil(name, epochs[1], "a stock member tells two addresses after a poisoned epoch")
+            kept = epochs[1] != before[1] or address == before[2] or (name, epochs[1]) in self.whole.contested
             require(kept, 21, f"{sentinel.name} tells two addresses of {name} in epoch {epochs[1]}")
         record.current_epoch = max(record.current_epoch, hello.current_epoch)
-        record.said[name, effect.link] = (*epochs, address)
+        self.lives[sentinel].said[name, effect.link] = (*epochs, address)
         known, _ = self.whole.configurations.get((name, epochs[1]), (address, ""))
         if known != address and not self._trusted(sentinel, record, name):
             self.whole.spoil(name, epochs[1], "a stock member came back with an old configuration (Q3, Q25)")
@@ -253,6 +259,9 @@ class StockChecker:
         if answer.leader is None:
             return
         record = self._record(sentinel)
+        masters = sentinel.engine.state.masters.values()
+        if next((master.name for master in masters if master.address == asked.address), None) != asked.master:
+            record.removed.add(asked.master)
         if self._trusted(sentinel, record, asked.master):
             line = next((known for known in sentinel.disk.masters if known.name == asked.master), None)
             kept = line is None or line.leader_epoch >= answer.leader_epoch

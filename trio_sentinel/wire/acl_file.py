@@ -12,6 +12,7 @@ from typing import Final
 from trio_sentinel.errors import StartupError
 from trio_sentinel.wire.acl_selector import UNKNOWN, Selector
 from trio_sentinel.wire.acl_user import BadWord, Unmatched, User, is_name, merged
+from trio_sentinel.wire.requests import MASK
 from trio_sentinel.wire.resp import text, told
 
 DEFAULT: Final = "default"
@@ -23,6 +24,11 @@ Users = Mapping[str, User]
 
 class BadFile(Exception):
     """An ACL file that cannot be used; the message names every bad line."""
+
+
+def shown_rule(rule: str) -> str:
+    """A rule as it may stand in a log: without the password or hash in it, unlike in stock."""
+    return rule[0] + MASK if rule.startswith((">", "<", "#", "!")) else rule
 
 
 def fresh_selector(pubsub_default: str) -> Selector:
@@ -50,11 +56,11 @@ def problem_of_line(words: Sequence[str], fresh: Selector) -> tuple[str, str] | 
     try:
         rules = merged([text(word) for word in words[1:]])
     except Unmatched as open_one:
-        return blamed[open_one.place], "Wrong format"
+        return shown_rule(blamed[open_one.place]), "Wrong format"
     try:
         User(name=words[0]).changed(rules, fresh)
     except BadWord as bad:
-        return None if bad.reason == UNKNOWN else (blamed[bad.place], bad.reason)
+        return None if bad.reason == UNKNOWN else (shown_rule(blamed[bad.place]), bad.reason)
     return None
 
 
@@ -71,8 +77,9 @@ def users_of(lines: Iterable[Sequence[str]], fresh: Selector, *, password: str) 
         try:
             users[name] = User(name=name, root=fresh).changed(merged([text(word) for word in words]), fresh)
         except BadWord as bad:
-            told_rule = f"Error loading ACL rule '{told(bad.word)}' for the user named '{name}': {bad.reason}"
-            raise StartupError(told_rule, _CRITICAL) from None
+            rule = shown_rule(told(bad.word))
+            problem = f"Error loading ACL rule '{rule}' for the user named '{name}': {bad.reason}"
+            raise StartupError(problem, _CRITICAL) from None
     return users
 
 
