@@ -8,7 +8,8 @@ too, except for the epochs in which a stock member was *seen* to do one of these
 * Q3, Q19, Q25: it voted a second time in an epoch, or came back with an address of old, after a write of its file
   failed and it died, after REMOVE, or while it knew the master under two names;
 * Q5: it took an epoch from a hello without the address, because the address was unusable, or because it was the old
-  master's own while the member brought replicas over to a promoted one ("overtaken" in ``stock_state.Defects``).
+  master's own while the member brought replicas over to a promoted one ("overtaken" in ``stock_state.Defects``);
+* a RESET between its promotion and its switch: it told the promoted address and goes back to the old one (no number).
 
 Liveness (29 to 31, and the exam at the end of peace) is promised as long as one of ours is in the quorum, no epoch was
 marked so, and no stock member's wall clock was set back in its present life (Q21).
@@ -214,6 +215,15 @@ class StockChecker:
         self.lives[sentinel].not_before_ms.pop(event.subject.master, None)
         self.lives[sentinel].attempts.pop(event.subject.master, None)
 
+    def _reset(self, sentinel: StockSentinel, record: Record, event: e.MasterReset) -> None:
+        """Between its promotion and its switch it goes back to the old address, and keeps the new epoch."""
+        name = event.subject.master
+        attempt, master = self.lives[sentinel].attempts.get(name), sentinel.engine.state.masters.get(name)
+        if attempt is not None and master is not None and master.config_epoch == attempt.epoch:
+            if attempt.promoted not in (None, master.address):
+                self.whole.spoil(name, attempt.epoch, "a stock member is reset between its promotion and its switch")
+        self._forgotten(sentinel, record, event)
+
     def _removed(self, sentinel: StockSentinel, record: Record, event: e.MasterRemoved) -> None:
         record.removed.add(event.subject.master)
         self._forgotten(sentinel, record, event)
@@ -283,6 +293,6 @@ RULES: dict[type[e.Event], Callable[[StockChecker, Any, Record, Any], None]] = {
     e.ReplicaRepointed: StockChecker._decided,
     e.FailoverAborted: StockChecker._aborted,
     e.MasterSwitched: StockChecker._switched,
-    e.MasterReset: StockChecker._forgotten,
+    e.MasterReset: StockChecker._reset,
     e.MasterRemoved: StockChecker._removed,
 }
