@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import stat
 from collections.abc import Callable
@@ -93,6 +94,7 @@ def test_a_failing_step_leaves_the_old_file_whole(
     path = tmp_path / "s.conf"
     path.write_bytes(b"old content")
     path.chmod(0o600)
+    gc.collect()
     opened = len(os.listdir("/proc/self/fd"))
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, fault)
