@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
@@ -236,6 +237,13 @@ class StagedSentinel(SimSentinel):
     def ask(self, make: Callable[[int], i.Request], on_answer: Callable[[Any], None] = lambda answer: None) -> None:
         """An operator on this host sends a command to the port."""
         self.operator.send(make(0))
+
+
+    def think(self, heard: i.Input) -> None:
+        """What harm lets it hear without a socket. It may die of that."""
+        if self.engine is getattr(getattr(self, "parts", None), "engine", None):
+            with contextlib.suppress(Died):
+                self.parts.bridge.hear(heard)
 
 
 class WatchedBridge(Bridge):
