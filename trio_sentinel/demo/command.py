@@ -33,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.setswitchinterval(0.0005)  # three threads here, and one of them tells the time of what happens
     try:
         return trio.run(_run, options)
-    except KeyboardInterrupt:  # before or after the part that handles signals
-        return INTERRUPTED
+    except* KeyboardInterrupt:  # before or after the part that handles signals, alone or out of a nursery
+        pass
+    return INTERRUPTED
 
 
 def _missing(options: choices.Options) -> list[str]:
