@@ -83,12 +83,14 @@ class Assembly:
 
     def start(self) -> Outcome:
         """The engine's first thought, for `Service.run`."""
-        return self.engine.start(
+        outcome = self.engine.start(
             self.configuration.snapshot,
             self.bridge.now_ms(),
             own_port=_announced_port(self.configuration.directives),
             names=self.names,
         )
+        self.house.clients.recount()  # before anybody comes: whoever is in stays in
+        return outcome
 
     def listen(self, sock: Socket, tls: ssl.SSLContext | None = None) -> Listening:
         """Serve the clients of a listening socket."""

@@ -212,13 +212,17 @@ class Clients:
             self.unpause()
         if not self._unvisited:
             self.evict()
-            if self.count_places is not None:
-                self.places = self.count_places()
+            self.recount()
             self._unvisited = list(self.sessions.values())
             self._visits = max(LEAST_VISITS, len(self._unvisited) // SWEEPS_PER_SECOND + 1)
         for session in self._unvisited[: self._visits]:
             session.sweep(now_ms)
         del self._unvisited[: self._visits]
+
+    def recount(self) -> None:
+        """See how many places there are beside the links of now."""
+        if self.count_places is not None:
+            self.places = self.count_places()
 
     def evict(self) -> None:
         """Close those who take most until all together are within the limit."""
