@@ -399,16 +399,23 @@ def _say_to_server(s: Situation, master: Master, sense: ServerSense, effects: li
     due_ms = _server_hello_due_ms(s, master, sense)
     if s.now_ms < due_ms:
         return due_ms
-    sense.hello_sent_at_ms = s.now_ms
+    return _say(s, master, sense, sense, effects)
+
+
+def _say(
+    s: Situation, master: Master, sense: ServerSense | PeerSense, told: ServerSense | Opinion, effects: list[Effect]
+) -> Millis:
+    """A hello over the link of `sense`, noted in `told`; when the next one is due."""
+    told.hello_sent_at_ms = s.now_ms
     hello = hello_about(s, master)
     if not hello.master_host:
         return s.now_ms + FAST_INFO_MS
-    sense.hello_in_flight = True
+    told.hello_in_flight = True
     sense.pending += 1
-    if sense.said is None or sense.said.hello is not hello:
-        sense.said = SayHello(sense.link, hello)
-    effects.append(sense.said)
-    return hello_due_ms(s, sense.turn, s.now_ms, s.now_ms)
+    if told.said is None or told.said.hello is not hello:
+        told.said = SayHello(sense.link, hello)
+    effects.append(told.said)
+    return hello_due_ms(s, told.turn, s.now_ms, s.now_ms)
 
 
 def _server_hello_due_ms(s: Situation, master: Master, sense: ServerSense) -> Millis:
@@ -524,16 +531,7 @@ def _say_to_peer(
     due_ms = hello_due_ms(s, opinion.turn, opinion.said_hello_at_ms, opinion.hello_sent_at_ms)
     if s.now_ms < due_ms:
         return due_ms
-    opinion.hello_sent_at_ms = s.now_ms
-    hello = hello_about(s, master)
-    if not hello.master_host:
-        return s.now_ms + FAST_INFO_MS
-    opinion.hello_in_flight = True
-    sense.pending += 1
-    if opinion.said is None or opinion.said.hello is not hello:
-        opinion.said = SayHello(sense.link, hello)
-    effects.append(opinion.said)
-    return hello_due_ms(s, opinion.turn, s.now_ms, s.now_ms)
+    return _say(s, master, sense, opinion, effects)
 
 
 def _asking(s: Situation, master: Master) -> bool:
