@@ -14,16 +14,16 @@ import pytest
 
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import inputs as i
-from trio_sentinel.model.events import VoteCast
+from trio_sentinel.model.events import MasterRemoved, VoteCast
 from trio_sentinel.model.state import PHASE_WORDS
 from trio_sentinel.model.values import PeerLink
 from trio_sentinel.sim import sights
 from trio_sentinel.sim.__main__ import main
 from trio_sentinel.sim.cluster import simple_cluster
 from trio_sentinel.sim.harm import DEEDS
-from trio_sentinel.sim.options import FAULTS, draw
+from trio_sentinel.sim.options import FAULTS, Options, draw
 from trio_sentinel.sim.process import CRASH_POINTS, EFFECTS
-from trio_sentinel.sim.runs import Report, run, run_options
+from trio_sentinel.sim.runs import WARM_UP_MS, Report, build, play, run, run_options
 from trio_sentinel.sim.soak import SOMETIMES, soak
 from trio_sentinel.sim.story import lines
 
@@ -46,6 +46,24 @@ def test_a_fresh_seed_holds(number: int) -> None:
     seed = random.SystemRandom().randrange(10**9)
     print(f"seed {seed}")
     _check(run(seed))
+
+
+def test_an_order_that_is_carried_out_in_peace_only_is_put_right() -> None:
+    """A REMOVE waits behind a SET in a stock sentinel that stands still for each write of its file (seed 2001193)."""
+    options = Options(seed=1, members=("redis 7",) * 3, save_ms=(50, 60), harm_ms=10_000, pause_ms=10**9)
+    cluster, report = build(options), Report(options=options)
+    sentinel = cluster.each_up()[0]
+
+    def give_orders() -> None:
+        sentinel.freeze(None)
+        sentinel.ask(lambda n: i.SetAsked(n, "mymaster", (("quorum", "1"),)))
+        sentinel.ask(lambda n: i.RemoveAsked(n, "mymaster"))
+
+    cluster.world.after(WARM_UP_MS + options.harm_ms - 10, give_orders)
+    for length_ms in play(cluster, options, report):
+        cluster.world.run_for(length_ms)
+    assert report.rest_ms is not None
+    assert any(type(told.event) is MasterRemoved for told in cluster.told)
 
 
 def _in_another_process(seed: int, hash_seed: str) -> str:
