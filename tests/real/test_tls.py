@@ -167,8 +167,12 @@ def test_certificates_are_renewed_without_a_restart(lab: Lab, tmp_path: Path, wa
         lab.wait_until(lambda: papers.client(port).ping(), "it shows the new certificate and takes one of ours")
         assert before.ping()
         old = redis.Redis(
-            host=LOOPBACK, port=port, ssl=True, ssl_ca_certs=papers.authority,
-            ssl_certfile=str(tmp_path / "old" / "cert.pem"), ssl_keyfile=str(tmp_path / "old" / "key.pem"),
+            host=LOOPBACK,
+            port=port,
+            ssl=True,
+            ssl_ca_certs=papers.authority,
+            ssl_certfile=str(tmp_path / "old" / "cert.pem"),
+            ssl_keyfile=str(tmp_path / "old" / "key.pem"),
         )
         with pytest.raises((redis.ConnectionError, OSError)):
             old.ping()

@@ -47,6 +47,8 @@ FAULTS: tuple[str, ...] = (
     "announced elsewhere",
     "second name",
     "bad hello",
+    "torn write",
+    "operator overtakes",
 )
 OURS = "ours"
 MEMBERS: tuple[str, ...] = (OURS, "redis 7", "valkey 9")
