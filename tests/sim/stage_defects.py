@@ -33,7 +33,7 @@ SCENERY = Scenery(choppy=True)
 
 def small(seed: int, weights: tuple[tuple[str, int], ...]) -> Options:
     """Where such a defect has its chance."""
-    return arena(seed, weights, harm_ms=15_000, write_ms=500)
+    return arena(seed, weights, harm_ms=15_000, calm_ms=8000, write_ms=500)
 
 
 @attrs.frozen
