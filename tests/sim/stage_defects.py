@@ -35,7 +35,7 @@ SCENERY = Scenery(choppy=True)
 
 def small(seed: int, weights: tuple[tuple[str, int], ...], pause_ms: int = 1500) -> Options:
     """Where such a defect has its chance."""
-    return arena(seed, weights, harm_ms=15_000, write_ms=500, pause_ms=pause_ms)
+    return arena(seed, weights, harm_ms=15_000, calm_ms=8000, write_ms=500, pause_ms=pause_ms)
 
 
 @attrs.frozen

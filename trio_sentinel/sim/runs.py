@@ -24,8 +24,8 @@ from trio_sentinel.sim.world import World
 
 WARM_UP_MS = 3000
 LOOK_EVERY_MS = 1000
-CALM_MS = 25_000
-"""After everything has come to rest, it must stay so for this long."""
+HOPELESS_MS = 60_000
+"""A dead end that lasted for so long is one."""
 EXAM_STEP_MS = 100
 SETTLE_MS = 100
 """What an order takes to be carried out by a process that has nothing else to do ..."""
@@ -160,17 +160,15 @@ def found(error: BaseException, report: Report, cluster: Cluster) -> None:
     cluster.note(report.broken)
 
 
-def play(
-    cluster: Cluster, options: Options, report: Report, *, settle_ms: int = SETTLE_MS, calm_ms: int = CALM_MS
-) -> Iterator[int]:
+def play(cluster: Cluster, options: Options, report: Report, *, settle_ms: int = SETTLE_MS) -> Iterator[int]:
     """The phases of a run. Yields how much time, in ms, whoever drives the world lets pass before it goes on; an
-    operator's words take `settle_ms` to be carried out, and rest must last `calm_ms`. Raises one of FINDINGS."""
+    operator's words take `settle_ms` to be carried out. Raises one of FINDINGS."""
     yield WARM_UP_MS
     Harm(cluster, options).begin()
     yield options.harm_ms
     make_peace(cluster, options)
     yield from _carry_out_orders(cluster, options, settle_ms)
-    report.rest_ms = yield from _await_rest(cluster, options, calm_ms)
+    report.rest_ms = yield from _await_rest(cluster, options)
     for sentinel in cluster.each_up():
         require_no_lost_answers(sentinel)
     if report.rest_ms is not None:
@@ -190,37 +188,48 @@ def _carry_out_orders(cluster: Cluster, options: Options, settle_ms: int) -> Ite
     yield settle_ms
 
 
-def _await_rest(cluster: Cluster, options: Options, calm_ms: int) -> Generator[int, None, int | None]:
+def _await_rest(cluster: Cluster, options: Options) -> Generator[int, None, int | None]:
     """Wait until nothing is wrong any more, and a while longer; None for a dead end."""
     began_ms = cluster.world.now_ms
     limit_ms = began_ms + peace_bound_ms(options)
+    hopeful_at_ms = began_ms
     while True:
         wrong = what_is_wrong(cluster)
         if wrong is None:
             rest_ms = cluster.world.now_ms - began_ms
             told = len(cluster.told)
-            yield calm_ms
+            yield options.calm_ms
             wrong = what_is_wrong(cluster)
             restless = [t for t in cluster.told[told:] if isinstance(t.event, e.FailoverStarted | e.MasterSwitched)]
             if wrong is None and not restless:
                 return rest_ms
-        if cluster.world.now_ms >= limit_ms:
-            if wrong is not None and any(is_dead_end(cluster, name) for name in cluster.settings):
-                cluster.seen["dead end: nobody eligible"] += 1
-                return None
-            if any(is_split(cluster, name) for name in cluster.settings):
-                cluster.seen["dead end: two addresses in one contested epoch"] += 1
-                return None
-            if any(is_parted(cluster, name) for name in cluster.settings):
-                cluster.seen["dead end: made to forget all that others know"] += 1
-                return None
-            if cluster.excused:
-                cluster.seen["no rest, and a stock member excuses it"] += 1
-                return None
+        now_ms = cluster.world.now_ms
+        dead_end = _dead_end(cluster, wrong)
+        if dead_end is None or wrong is None:
+            hopeful_at_ms = now_ms
+        is_over = now_ms >= limit_ms
+        if dead_end is not None and (is_over or now_ms - hopeful_at_ms >= HOPELESS_MS):
+            cluster.seen[f"dead end: {dead_end}"] += 1
+            return None
+        if is_over and cluster.excused:
+            cluster.seen["no rest, and a stock member excuses it"] += 1
+            return None
+        if is_over:
             raise Broken(*(wrong or (29, "there is no rest: a failover in a healthy deployment")))
         yield LOOK_EVERY_MS
         if cluster.world.waiting > MAX_WAITING:
             raise Broken(32, f"{cluster.world.waiting} deeds are waiting")
+
+
+def _dead_end(cluster: Cluster, wrong: tuple[int, str] | None) -> str | None:
+    """Why only an operator can put right what is wrong, if that is so."""
+    if wrong is not None and any(is_dead_end(cluster, name) for name in cluster.settings):
+        return "nobody eligible"
+    if any(is_split(cluster, name) for name in cluster.settings):
+        return "two addresses in one contested epoch"
+    if any(is_parted(cluster, name) for name in cluster.settings):
+        return "made to forget all that others know"
+    return None
 
 
 def what_is_wrong(cluster: Cluster) -> tuple[int, str] | None:
