@@ -177,12 +177,14 @@ def _read_page(old: bytes, configuration: Configuration) -> _Page:
 
 @lru_cache(maxsize=65536)  # most lines are the same at each rewrite, and thousands of masters have many
 def _understood(line: bytes) -> tuple[tuple[str, ...], Key | None]:
-    """The words of a line and what it is about, if it is a line of ours. No words: it cannot be split."""
+    """What a line is about, if it is a line of ours, else its words. No words: it cannot be split, or need not be:
+    there are thousands of ours, and they are remembered."""
     try:
         words = tuple(told(part) for part in conf_lexer.split_line(line))
     except conf_lexer.Unbalanced:
         words = ()
-    return words, _key(words[0].lower(), words) if words else None
+    key = _key(words[0].lower(), words) if words else None
+    return (words, None) if key is None else ((), key)
 
 
 def _key(name: str, words: Sequence[str]) -> Key | None:
