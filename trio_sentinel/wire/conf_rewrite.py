@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from trio_sentinel.model.settings import DEFAULT_DOWN_AFTER_MS, DEFAULT_FAILOVER_TIMEOUT_MS
 from trio_sentinel.model.snapshot import MasterSnapshot, Snapshot
@@ -53,8 +53,7 @@ _GLOBAL: Final = frozenset(
 Resolved = Callable[[str], "str | None"]
 
 
-@frozen(cache_hash=True)
-class Key:
+class Key(NamedTuple):
     """What a line is about: the directive, its owner (master, user, class of clients) and what tells several apart."""
 
     name: str
@@ -62,8 +61,7 @@ class Key:
     item: str = ""
 
 
-@frozen
-class Line:
+class Line(NamedTuple):
     """One line to write."""
 
     key: Key
@@ -176,16 +174,13 @@ def _read_page(old: bytes, configuration: Configuration) -> _Page:
     return page
 
 
-@lru_cache(maxsize=65536)  # most lines are the same at each rewrite, and thousands of masters have many
 def _understood(line: bytes) -> tuple[tuple[str, ...], Key | None]:
-    """What a line is about, if it is a line of ours, else its words. No words: it cannot be split, or need not be:
-    there are thousands of ours, and they are remembered."""
+    """The words of a line and what it is about, if it is a line of ours. No words: it cannot be split."""
     try:
         words = tuple(told(part) for part in conf_lexer.split_line(line))
     except conf_lexer.Unbalanced:
         words = ()
-    key = _key(words[0].lower(), words) if words else None
-    return (words, None) if key is None else ((), key)
+    return words, _key(words[0].lower(), words) if words else None
 
 
 def _key(name: str, words: Sequence[str]) -> Key | None:
