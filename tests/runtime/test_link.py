@@ -120,7 +120,7 @@ class Bench:
 
 def bench(link: LinkId = LINK) -> Bench:
     mind, wire, lost = ScriptedMind(), Wire(), list[str]()
-    return Bench(mind, wire, CommandConnection(link, mind, wire, lost.append), lost)
+    return Bench(mind, wire, CommandConnection(link, mind, wire, lambda _, reason: lost.append(reason)), lost)
 
 
 def test_replies_are_matched_in_order() -> None:
@@ -231,7 +231,7 @@ def published(payload: str, channel: str = "__sentinel__:hello") -> bytes:
 
 def test_a_chunk_of_frames_is_one_sign_of_life_and_each_hello_is_heard() -> None:
     mind, lost = ScriptedMind(), list[str]()
-    connection = PubSubConnection(LINK, mind, Wire(), lost.append)
+    connection = PubSubConnection(LINK, mind, Wire(), lambda _, reason: lost.append(reason))
     theirs = attrs.evolve(HELLO, run_id=OTHER, host="10.0.0.7")
     mine = attrs.evolve(HELLO, host="10.0.0.8")
     stream = b"+OK\r\n*3\r\n$9\r\nsubscribe\r\n$18\r\n__sentinel__:hello\r\n:1\r\n"
