@@ -23,7 +23,7 @@ LIFETIME: Final = 50  # pieces a connection sends at most
 _PAUSE: Final = b"pause"  # CLIENT PAUSE would silence everybody for as long as it says
 _ENDS: Final = (b"shutdown", b"simulate", _PAUSE)
 _RARE: Final = b"monitor"  # each makes a master that is watched from then on, and there is no end of names
-_RARE_SHARE: Final = 0.02
+_RARE_SHARE: Final = 0.3
 
 
 @define

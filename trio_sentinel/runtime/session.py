@@ -209,8 +209,16 @@ class Session:
     @property
     def memory(self) -> int:
         """Bytes that this client makes us keep."""
-        held_back = sum(map(len, self._deferred)) if self._deferred else 0
-        return self.reader.buffered + held_back + self.output_bytes + self.house.board.held(self).size
+        return self.reader.buffered + self._deferred_size + self.output_bytes + self.house.board.held(self).size
+
+    @property
+    def held_words(self) -> int:
+        """Bytes of the words of a request that is not complete, or held back."""
+        return self.reader.read_words + self._deferred_size
+
+    @property
+    def _deferred_size(self) -> int:
+        return sum(map(len, self._deferred)) if self._deferred else 0
 
     @property
     def last_command(self) -> str | None:
