@@ -243,7 +243,7 @@ def _unless_included(configuration: Configuration, attribute: str, line: Line) -
     if attribute not in configuration.included_values:
         yield line
     elif configuration.included_values[attribute] != getattr(configuration.directives, attribute):
-        yield Line(evolve(line.key, owner=_LAST), line.content)
+        yield Line(line.key._replace(owner=_LAST), line.content)
 
 
 def _buffer_limits(page: _Page, configuration: Configuration) -> Iterator[Line]:
