@@ -16,7 +16,7 @@ from trio_sentinel.model import effects as fx
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.events import MasterRemoved, VoteCast
 from trio_sentinel.model.state import PHASE_WORDS
-from trio_sentinel.model.values import PeerLink
+from trio_sentinel.model.values import PeerLink, RunId
 from trio_sentinel.sim import sights
 from trio_sentinel.sim.__main__ import main
 from trio_sentinel.sim.cluster import simple_cluster
@@ -46,6 +46,20 @@ def test_a_fresh_seed_holds(number: int) -> None:
     seed = random.SystemRandom().randrange(10**9)
     print(f"seed {seed}")
     _check(run(seed))
+
+
+def test_what_is_on_its_way_arrives_when_the_network_heals() -> None:
+    """Or a slow link goes on into peace, and whoever waits there seems to wait for ever (seed 5100019)."""
+    cluster = simple_cluster(1, down_after_ms=10_000)
+    one, other, _ = cluster.each_up()
+    link = PeerLink(RunId(other.engine.state.my_id))
+    cluster.world.run_for(5000)
+    cluster.network.slow[one.address.host, other.address.host] = 30_000
+    cluster.world.run_for(3000)
+    assert cluster.world.now_ms - one.pongs[link] > 1500
+    cluster.network.heal()
+    cluster.world.run_for(10)
+    assert cluster.world.now_ms - one.pongs[link] <= 10
 
 
 def test_two_operators_overtake_a_leader_that_brings_replicas_over() -> None:

@@ -126,9 +126,13 @@ class Network:
         return not self.cut or source == target or (source, target) not in self.cut
 
     def heal(self) -> None:
-        """Everything is connected again, at full speed."""
+        """Everything is connected again, at full speed; what is on its way arrives now."""
         self.cut.clear()
         self.slow.clear()
+        arrives_ms = self.world.now_ms + self.latency_ms[1]
+        moved = self.world.hurry((self._arrive, self._syn_answered, self._reset), arrives_ms)
+        for line in (arguments[1] for arguments in moved if len(arguments) > 1):
+            line.free_at_ms = arrives_ms
 
     # ------------------------------------------------------------ connections
 
