@@ -22,6 +22,7 @@ _ESCAPED: Final = {10: b"\\n", 13: b"\\r", 9: b"\\t", 8: b"\\b", 7: b"\\a", 0x22
 _PLAIN: Final = re.compile(rb"[^\v\f\"']*")  # lines that need no second look
 _HEX: Final = re.compile(rb"x([0-9a-fA-F]{2})")
 _BARE: Final = re.compile(rb"[!-~]+")
+_UNSHOWN: Final = re.compile(rb'[^ -~]|["\\]')
 
 
 class Unbalanced(ValueError):
@@ -89,11 +90,13 @@ def _single_quoted(line: bytes, at: int, word: bytearray) -> int:
 
 
 def quoted(value: str) -> bytes:
-    """`value` in double quotes, in printable ASCII."""
-    out = bytearray(b'"')
-    for byte in text(value):
-        out += _ESCAPED.get(byte) or (bytes((byte,)) if 0x20 <= byte < 0x7F else b"\\x%02x" % byte)
-    return bytes(out + b'"')
+    """`value` in double quotes, in printable ASCII. Clients choose values, and a save must not take seconds of one."""
+    return b'"%b"' % _UNSHOWN.sub(_escaped, text(value))
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    [byte] = found[0]
+    return _ESCAPED.get(byte) or b"\\x%02x" % byte
 
 
 def word(value: str) -> bytes:
