@@ -120,7 +120,7 @@ class Bench:
 
 def bench(link: LinkId = LINK) -> Bench:
     mind, wire, lost = ScriptedMind(), Wire(), list[str]()
-    return Bench(mind, wire, CommandConnection(link, mind, wire, lost.append), lost)
+    return Bench(mind, wire, CommandConnection(link, mind, wire, lambda _, reason: lost.append(reason)), lost)
 
 
 def test_replies_are_matched_in_order() -> None:
@@ -231,7 +231,7 @@ def published(payload: str, channel: str = "__sentinel__:hello") -> bytes:
 
 def test_a_chunk_of_frames_is_one_sign_of_life_and_each_hello_is_heard() -> None:
     mind, lost = ScriptedMind(), list[str]()
-    connection = PubSubConnection(LINK, mind, Wire(), lost.append)
+    connection = PubSubConnection(LINK, mind, Wire(), lambda _, reason: lost.append(reason))
     theirs = attrs.evolve(HELLO, run_id=OTHER, host="10.0.0.7")
     mine = attrs.evolve(HELLO, host="10.0.0.8")
     stream = b"+OK\r\n*3\r\n$9\r\nsubscribe\r\n$18\r\n__sentinel__:hello\r\n:1\r\n"
@@ -249,6 +249,31 @@ def test_a_piece_of_a_frame_is_no_sign_of_life() -> None:
     mind = ScriptedMind()
     PubSubConnection(LINK, mind, Wire(), print).received(b"*3\r\n$7\r\nmess")
     assert mind.heard == []
+
+
+def test_our_own_hello_that_comes_again_is_a_sign_of_life_and_no_more() -> None:
+    mind = ScriptedMind()
+    connection = PubSubConnection(LINK, mind, Wire(), print)
+    mine = published(str(HELLO))
+    for _ in range(3):
+        connection.received(mine)
+    assert mind.heard == [inputs.PubSubHeard(LINK)] * 3
+    connection.received(mine[:20])
+    connection.received(mine[20:] + mine[:20])
+    connection.received(mine[20:])
+    assert mind.heard == [inputs.PubSubHeard(LINK)] * 5
+
+
+def test_a_hello_that_looks_whole_but_continues_another_frame_is_not_taken_for_our_own() -> None:
+    mind = ScriptedMind()
+    connection = PubSubConnection(LINK, mind, Wire(), print)
+    mine = published(str(HELLO))
+    connection.received(mine)
+    connection.received(b"*3\r\n$7\r\nmessage\r\n$18\r\n__sentinel__:hello\r\n$%d\r\n" % len(mine))
+    connection.received(mine)
+    connection.received(b"\r\n")
+    connection.received(b"+OK\r\n")
+    assert mind.heard == [inputs.PubSubHeard(LINK)] * 3
 
 
 # ---------------------------------------------------------------- the switchboard, over loopback

@@ -582,6 +582,7 @@ async def test_a_connection_to_oneself_counts_as_refused() -> None:
         again = reactor.dial(address, calls.made, on_failed=calls.failures.append)
         again.close()
         again.closed = False
+        again._make_handler, again._on_failed = calls.made, calls.failures.append
         again._sock = sock
         reactor.interest(again, 4)
         await wait_until(lambda: calls.told)

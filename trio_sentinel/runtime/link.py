@@ -7,9 +7,9 @@
 
 from __future__ import annotations
 
-from collections import deque
+import sys
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from trio_sentinel.errors import ProtocolError
 from trio_sentinel.model.effects import AskPeer, SayHello
@@ -22,7 +22,7 @@ from trio_sentinel.model.inputs import (
     PingAnswered,
     PubSubHeard,
 )
-from trio_sentinel.model.values import LinkId, ServerLink
+from trio_sentinel.model.values import Channel, LinkId, ServerLink
 from trio_sentinel.ports import Mind, Transport
 from trio_sentinel.runtime.transport import CLOSED_BY_PEER
 from trio_sentinel.wire import readings
@@ -36,29 +36,30 @@ for each master that it shares with us. More means that something is wrong."""
 _PONG: Final = b"+PONG\r\n"
 _CHANNEL: Final = HELLO_CHANNEL.encode()
 
-Lost: TypeAlias = Callable[[str], None]
+Lost: TypeAlias = Callable[["CommandConnection | PubSubConnection", str], None]
+"""Hears which connection is gone, and why."""
 
 
 class CommandConnection:
     """The connection over which orders go and replies come."""
 
-    __slots__ = ("_awaited", "_link", "_mind", "_on_lost", "_orders", "_pong", "_reader", "_transport", "closed")
+    __slots__ = (
+        "_awaited", "_mind", "_on_lost", "_orders", "_pong", "_reader", "_transport", "closed", "link", "local_host"
+    )
+    channel: ClassVar[Channel] = Channel.COMMAND
 
     def __init__(self, link: LinkId, mind: Mind, transport: Transport, on_lost: Lost) -> None:
-        self._link = link
+        self.link: Final = link
+        self.local_host: Final = sys.intern(transport.local_host)
+        """Our end's IP: what hellos over this connection announce by default."""
         self._mind = mind
         self._transport = transport
         self._on_lost = on_lost
         self._orders: list[bytes] = []
-        self._awaited: deque[Expected] = deque()
+        self._awaited: list[Expected] = []  # nearly always two or three, for which a deque is a great deal
         self._reader = ReplyReader()
         self._pong = PingAnswered(link, "PONG")
         self.closed = False
-
-    @property
-    def local_host(self) -> str:
-        """Our end's IP: what hellos over this connection announce by default."""
-        return self._transport.local_host
 
     @property
     def owed(self) -> int:
@@ -90,7 +91,7 @@ class CommandConnection:
     def received(self, data: bytes) -> None:
         """Replies, or parts of them."""
         if data == _PONG and self._awaited and self._awaited[0] is Awaited.PONG and self._reader.idle:
-            self._awaited.popleft()
+            del self._awaited[0]
             self._mind.hear(self._pong)
             return
         try:
@@ -104,7 +105,7 @@ class CommandConnection:
             if not self._awaited:
                 self.fail("Protocol error: a reply that nobody asked for")
                 return
-            self._answer(self._awaited.popleft(), reply)
+            self._answer(self._awaited.pop(0), reply)
 
     def ended(self) -> None:
         """The server wants no more of us."""
@@ -121,25 +122,25 @@ class CommandConnection:
         """Close, and say why."""
         if not self.closed:
             self.close()
-            self._on_lost(reason)
+            self._on_lost(self, reason)
 
     def _answer(self, expected: Expected, reply: Reply) -> None:
         if expected is Awaited.NOTHING:
             return
         if expected is Awaited.PONG:
-            self._mind.hear(PingAnswered(self._link, readings.ping_text(reply)))
+            self._mind.hear(PingAnswered(self.link, readings.ping_text(reply)))
         elif expected is Awaited.INFO:
-            assert isinstance(self._link, ServerLink)
+            assert isinstance(self.link, ServerLink)
             if isinstance(reply, bytes):
-                self._mind.hear(InfoHeard(self._link, readings.info(reply), reply))
+                self._mind.hear(InfoHeard(self.link, readings.info(reply), reply))
             else:
-                self._mind.hear(InfoHeard(self._link, None, b""))
+                self._mind.hear(InfoHeard(self.link, None, b""))
         elif expected is Awaited.PAUSE:
-            assert isinstance(self._link, ServerLink)
-            self._mind.hear(PauseAnswered(self._link, not isinstance(reply, ErrorReply)))
+            assert isinstance(self.link, ServerLink)
+            self._mind.hear(PauseAnswered(self.link, not isinstance(reply, ErrorReply)))
         elif isinstance(expected, SayHello):
             ok = not isinstance(reply, ErrorReply)
-            self._mind.hear(HelloAccepted(self._link, expected.hello.master, ok))
+            self._mind.hear(HelloAccepted(self.link, expected.hello.master, ok))
         elif isinstance(expected, AskPeer):
             self._mind.hear(_opinion(expected, reply))
 
@@ -152,15 +153,19 @@ def _opinion(question: AskPeer, reply: Reply) -> OpinionHeard:
 class PubSubConnection:
     """The connection over which a server tells what other sentinels say of themselves."""
 
-    __slots__ = ("_alive", "_mind", "_my_id", "_on_lost", "_reader", "_transport", "closed")
+    __slots__ = ("_alive", "_echo", "_mind", "_my_id", "_on_lost", "_reader", "_transport", "closed", "link")
+    channel: ClassVar[Channel] = Channel.PUBSUB
 
     def __init__(self, link: ServerLink, mind: Mind, transport: Transport, on_lost: Lost) -> None:
+        self.link: Final = link
         self._mind = mind
         self._my_id = mind.state.my_id.encode()
         self._transport = transport
         self._on_lost = on_lost
         self._reader = ReplyReader()
         self._alive = PubSubHeard(link)
+        self._echo = b""
+        """Our own hello as it came last, whole and alone: so it comes again, every two seconds."""
         self.closed = False
 
     def introduce(self, order: Order) -> None:
@@ -177,6 +182,10 @@ class PubSubConnection:
 
     def received(self, data: bytes) -> None:
         """Frames, or parts of them. One sign of life for all that came together."""
+        begins = self._reader.idle
+        if begins and data == self._echo:
+            self._mind.hear(self._alive)
+            return
         try:
             frames = self._reader.feed(data)
         except ProtocolError as error:
@@ -185,6 +194,9 @@ class PubSubConnection:
         if not frames:
             return
         self._mind.hear(self._alive)
+        if begins and self._reader.idle and len(frames) == 1 and self._my_id in (_message(frames[0]) or b""):
+            self._echo = data
+            return
         for frame in frames:
             if self.closed:
                 return
@@ -210,7 +222,7 @@ class PubSubConnection:
         """Close, and say why."""
         if not self.closed:
             self.close()
-            self._on_lost(reason)
+            self._on_lost(self, reason)
 
 
 def _message(frame: Reply) -> bytes | None:

@@ -156,7 +156,13 @@ class Listening:
 
 
 class Dialing:
-    """A connection on its way. `close` gives it up, silently, until it is ready; afterwards it does nothing."""
+    """A connection on its way. `close` gives it up, silently, until it is ready; afterwards it does nothing.
+
+    Whoever dials is known to it and knows it, so it forgets them as soon as it has told them: thousands of such circles
+    would wait for the garbage collector.
+    """
+
+    __slots__ = ("_make_handler", "_on_failed", "_reactor", "_sock", "_tls", "_tunnel", "closed")
 
     def __init__(
         self,
@@ -166,11 +172,10 @@ class Dialing:
         tls: ssl.SSLContext | None,
     ) -> None:
         self._reactor = reactor
-        self._make_handler = make_handler
-        self._on_failed = on_failed
+        self._make_handler: MakeHandler | None = make_handler
+        self._on_failed: Callable[[str], None] | None = on_failed
         self._tls = tls
         self._sock: Socket | None = None
-        self._address: tuple[str, int] = ("", 0)
         self._tunnel: TlsTransport | None = None
         self.closed = False
 
@@ -181,7 +186,6 @@ class Dialing:
 
     def begin(self, address: tuple[str, int], source_address: str | None) -> None:
         """Start to connect. Whatever goes wrong is told later."""
-        self._address = address
         try:
             family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
             sock = self._reactor.sockets.stream(family)
@@ -215,8 +219,7 @@ class Dialing:
             self._fail(os.strerror(code))
             return
         try:
-            remote = sock.getpeername()
-            met_itself = sock.getsockname() == remote
+            met_itself = sock.getsockname() == sock.getpeername()
         except OSError as error:
             self._fail(reason_of(error))
             return
@@ -225,19 +228,24 @@ class Dialing:
             return
         self._reactor.forget(self)
         self._sock = None
+        make_handler = self._make_handler
+        assert make_handler is not None
         if self._tls is None:
-            self.closed = True
+            self._done()
         self._tunnel = self._reactor.adopt(
-            sock, remote, self._make_handler, self._tls, server_side=False, on_ready=self._done, on_failed=self._fail
+            sock, None, make_handler, self._tls, server_side=False, on_ready=self._done, on_failed=self._fail
         )
 
     def _done(self) -> None:
         self.closed = True
+        self._make_handler = self._on_failed = self._tunnel = None
 
     def _fail(self, reason: str) -> None:
+        on_failed = self._on_failed
         if not self.closed:
             self.abort()
-            self._on_failed(reason)
+            assert on_failed is not None
+            on_failed(reason)
 
     def _fail_later(self, reason: str) -> None:
         if self._sock is not None:
@@ -253,14 +261,14 @@ class Dialing:
         """Give up; nobody is told."""
         if self.closed:
             return
-        self.closed = True
+        tunnel = self._tunnel
+        self._done()
         if self._sock is not None:
             self._reactor.forget(self)
             self._sock.close()
             self._sock = None
-        if self._tunnel is not None:
-            self._tunnel.close(flush=False)
-            self._tunnel = None
+        if tunnel is not None:
+            tunnel.close(flush=False)
 
 
 def _numeric(address: tuple[str, int]) -> Any:
@@ -303,7 +311,7 @@ class Waker:
 class Reactor:
     """See the head of the file. Make it, listen and dial on it, and `run` it in a nursery.
 
-    `gap_s` tells how many seconds to sleep between turns, so that more work meets in each; None or 0 means not at all.
+    `gap_s` tells how many seconds to sleep before a turn, so that more work meets in it; None or 0 means not at all.
     `poller` and `sockets` belong together; by default they are the system's.
     """
 
@@ -389,9 +397,9 @@ class Reactor:
             task_status.started()
             while True:
                 await self._wait()
-                self.turn()
                 if self._gap_s is not None and not self._round and (gap := self._gap_s()) > 0:
                     await trio.sleep(gap)
+                self.turn()
         finally:
             self.close_all()
 
@@ -476,7 +484,9 @@ class Reactor:
         on_ready: Callable[[], None] | None = None,
         on_failed: Callable[[str], None] | None = None,
     ) -> TlsTransport | None:
-        """Take a connected socket, shake hands when `tls`, and give the transport to its handler."""
+        """Take a connected socket, shake hands when `tls`, and give the transport to its handler.
+
+        `remote` is the name of the other end; None if nobody asked for it yet."""
         transport = SocketTransport(sock, self, remote)
         if tls is None:
             transport.start(make_handler(transport))

@@ -116,6 +116,7 @@ class Switchboard:
         self._peer_leases: Counter[str] = Counter()  # by the name of the master that shares the links to its peers
         self._commands: dict[LinkId, CommandConnection] = {}
         self._unflushed: list[CommandConnection] = []
+        self._on_lost: Final = self._lost_connection  # one for all of them
         self.deeds: Final[dict[type[Any], Callable[[Any], None]]] = {
             OpenLink: self._open,
             CloseLink: self._close,
@@ -258,16 +259,12 @@ class Switchboard:
         link, channel = key
         connection: CommandConnection | PubSubConnection
         if channel is Channel.COMMAND:
-            connection = CommandConnection(
-                link, self._mind, transport, lambda reason: self._lost(lease, key, connection, reason)
-            )
+            connection = CommandConnection(link, self._mind, transport, self._on_lost)
             self._commands[link] = connection
             self._put(connection, self._introduction(link, channel))
         else:
             assert isinstance(link, ServerLink)
-            connection = PubSubConnection(
-                link, self._mind, transport, lambda reason: self._lost(lease, key, connection, reason)
-            )
+            connection = PubSubConnection(link, self._mind, transport, self._on_lost)
             connection.introduce(self._introduction(link, channel))
         lease.ends[key] = connection
         self._mind.hear(LinkOpened(link, channel, transport.local_host))
@@ -279,6 +276,12 @@ class Switchboard:
         if lease.ends.get(key) is end:
             self._drop(lease, key)
             self._mind.hear(LinkLost(key[0], key[1], reason))
+
+    def _lost_connection(self, connection: CommandConnection | PubSubConnection, reason: str) -> None:
+        """The same for one that was there. With a lease all its connections were closed, so it is still the lease."""
+        lease = self._lease_of(connection.link)
+        if lease is not None:
+            self._lost(lease, (connection.link, connection.channel), connection, reason)
 
     def _close(self, effect: CloseLink) -> None:
         lease = self._lease_of(effect.link)

@@ -108,25 +108,29 @@ class SocketTransport:
         """The other end as text. For a unix socket both ends show the path of the listener, as stock does."""
         if self.family == socket.AF_UNIX:
             return self.local
-        return shown_name(self.family, self._remote)
+        if self._remote is None and not self.closed:
+            with contextlib.suppress(OSError):
+                self._remote = self._sock.getpeername()
+        return "" if self._remote is None else shown_name(self.family, self._remote)
 
     @property
     def local(self) -> str:
         """Our end as text; empty when the connection was closed before anybody asked."""
-        name = self._local_name()
-        return "" if name is None else shown_name(self.family, name)
+        if self._local is None:
+            self._local = self._local_name()
+        return "" if self._local is None else shown_name(self.family, self._local)
 
     @property
     def local_host(self) -> str:
         """The IP of our end; empty for a unix socket."""
-        name = self._local_name()
+        name = self._local or self._local_name()
         return str(name[0]) if name and self.family != socket.AF_UNIX else ""
 
     def _local_name(self) -> SocketName:
-        if self._local is None and not self.closed:
+        if not self.closed:
             with contextlib.suppress(OSError):
-                self._local = self._sock.getsockname()
-        return self._local
+                return self._sock.getsockname()
+        return None
 
     @property
     def unsent(self) -> int:

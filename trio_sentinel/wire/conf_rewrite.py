@@ -10,12 +10,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from trio_sentinel.model.settings import DEFAULT_DOWN_AFTER_MS, DEFAULT_FAILOVER_TIMEOUT_MS
 from trio_sentinel.model.snapshot import MasterSnapshot, Snapshot
@@ -54,8 +53,7 @@ _GLOBAL: Final = frozenset(
 Resolved = Callable[[str], "str | None"]
 
 
-@frozen(cache_hash=True)
-class Key:
+class Key(NamedTuple):
     """What a line is about: the directive, its owner (master, user, class of clients) and what tells several apart."""
 
     name: str
@@ -63,8 +61,7 @@ class Key:
     item: str = ""
 
 
-@frozen
-class Line:
+class Line(NamedTuple):
     """One line to write."""
 
     key: Key
@@ -77,8 +74,8 @@ class _Page:
     def __init__(self) -> None:
         self.lines: list[bytes] = []
         self.taken: set[int] = set()
-        self.places: dict[Key, deque[int]] = {}
-        self.places_of_owner: dict[tuple[str, str], deque[int]] = {}
+        self.places: dict[Key, list[int]] = {}  # a deque is ten times as large, and there are thousands
+        self.places_of_owner: dict[tuple[str, str], list[int]] = {}
         self.is_marked = False
 
     def keep(self, line: bytes) -> None:
@@ -88,8 +85,8 @@ class _Page:
 
     def offer(self, line: bytes, key: Key) -> None:
         """The next line of the file is about `key`: it will be replaced or become blank."""
-        self.places.setdefault(key, deque()).append(len(self.lines))
-        self.places_of_owner.setdefault((key.name, key.owner), deque()).append(len(self.lines))
+        self.places.setdefault(key, []).append(len(self.lines))
+        self.places_of_owner.setdefault((key.name, key.owner), []).append(len(self.lines))
         self.lines.append(line)
 
     def has(self, key: Key) -> bool:
@@ -97,14 +94,16 @@ class _Page:
 
     def put(self, lines: list[Line]) -> None:
         """Write `lines` in their order: first each to the place it had, then to a place of its owner, then behind."""
+        for places in (*self.places.values(), *self.places_of_owner.values()):
+            places.reverse()  # so that the first one is taken from the end
         homeless = [line for line in lines if not self._take(line, self.places.get(line.key))]
         for line in homeless:
             if not self._take(line, self.places_of_owner.get((line.key.name, line.key.owner))):
                 self.append(line.content)
 
-    def _take(self, line: Line, places: deque[int] | None) -> bool:
+    def _take(self, line: Line, places: list[int] | None) -> bool:
         while places:
-            place = places.popleft()
+            place = places.pop()
             if place not in self.taken:
                 self.taken.add(place)
                 self.lines[place] = line.content
@@ -175,7 +174,6 @@ def _read_page(old: bytes, configuration: Configuration) -> _Page:
     return page
 
 
-@lru_cache(maxsize=65536)  # most lines are the same at each rewrite, and thousands of masters have many
 def _understood(line: bytes) -> tuple[tuple[str, ...], Key | None]:
     """The words of a line and what it is about, if it is a line of ours. No words: it cannot be split."""
     try:
@@ -245,7 +243,7 @@ def _unless_included(configuration: Configuration, attribute: str, line: Line) -
     if attribute not in configuration.included_values:
         yield line
     elif configuration.included_values[attribute] != getattr(configuration.directives, attribute):
-        yield Line(evolve(line.key, owner=_LAST), line.content)
+        yield Line(line.key._replace(owner=_LAST), line.content)
 
 
 def _buffer_limits(page: _Page, configuration: Configuration) -> Iterator[Line]:

@@ -45,7 +45,7 @@ class ReplyReader:
     __slots__ = ("_chunks", "_held", "_needed")
 
     def __init__(self) -> None:
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes] | None = None
         self._held = 0
         self._needed = 0
 
@@ -73,7 +73,8 @@ class ReplyReader:
             while at < size:
                 reply, at = _one(data, at, MAX_DEPTH)
                 replies.append(reply)
-            self._chunks = []
+            if self._chunks is not None:
+                self._chunks = None
         except _Unfinished as unfinished:
             self._chunks = [data[at:]]
             self._held = size - at
