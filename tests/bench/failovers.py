@@ -260,13 +260,14 @@ IN_A_ROW = 50
 
 
 def kills_in_a_row(side: Side, number: int) -> Sample:
-    """One deployment whose master is killed again and again; each time the killed server comes back as a replica."""
+    """One deployment whose master is killed again and again; each time the killed server is started as a replica, so
+    that it need not be noticed and turned into one."""
     del number
 
     def once(them: Group) -> Sample:
         old = them.address()
         sample = _crash(them, signal.SIGKILL)
-        them.server(old).spawn()
+        them.server(old).spawn("--replicaof", LOOPBACK, str(them.address()))
         return sample
 
     return _in_a_row(side, once)

@@ -251,6 +251,31 @@ def test_a_piece_of_a_frame_is_no_sign_of_life() -> None:
     assert mind.heard == []
 
 
+def test_our_own_hello_that_comes_again_is_a_sign_of_life_and_no_more() -> None:
+    mind = ScriptedMind()
+    connection = PubSubConnection(LINK, mind, Wire(), print)
+    mine = published(str(HELLO))
+    for _ in range(3):
+        connection.received(mine)
+    assert mind.heard == [inputs.PubSubHeard(LINK)] * 3
+    connection.received(mine[:20])
+    connection.received(mine[20:] + mine[:20])
+    connection.received(mine[20:])
+    assert mind.heard == [inputs.PubSubHeard(LINK)] * 5
+
+
+def test_a_hello_that_looks_whole_but_continues_another_frame_is_not_taken_for_our_own() -> None:
+    mind = ScriptedMind()
+    connection = PubSubConnection(LINK, mind, Wire(), print)
+    mine = published(str(HELLO))
+    connection.received(mine)
+    connection.received(b"*3\r\n$7\r\nmessage\r\n$18\r\n__sentinel__:hello\r\n$%d\r\n" % len(mine))
+    connection.received(mine)
+    connection.received(b"\r\n")
+    connection.received(b"+OK\r\n")
+    assert mind.heard == [inputs.PubSubHeard(LINK)] * 3
+
+
 # ---------------------------------------------------------------- the switchboard, over loopback
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
+from trio_sentinel.runtime.session_tracking import MAX_PREFIXES
+
 from .port_stage import Client, Stage, request
 
 OK = b"+OK\r\n"
@@ -309,6 +311,13 @@ def test_a_pause_is_not_weakened() -> None:
 )
 def test_pause_errors(words: tuple[str, ...], text: str) -> None:
     assert str(Stage().client().read("CLIENT", "PAUSE", *words)) == "ERR " + text
+
+
+def test_tracking_prefixes_have_a_number() -> None:
+    client = Stage().client()
+    words = [word for number in range(MAX_PREFIXES) for word in ("PREFIX", f"{number:03d}")]
+    assert client.do("CLIENT", "TRACKING", "ON", "BCAST", *words) == OK
+    assert client.do("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "more").startswith(b"-ERR ")
 
 
 def test_what_has_nothing_to_do_here_is_accepted() -> None:

@@ -123,8 +123,10 @@ class Engine:
         """News of votes and epochs that could not be saved yet."""
         self._promises: list[_Promise] = []
         self._s.pace.pings_a_second = pings_a_second
-        self._looks: list[tuple[Millis, int, Watch]] = []
-        self._looks_made = 0
+        self._moments: list[Millis] = []
+        """A heap of the keys of ``_looks``: many watches share a moment, for they are due on a wheel."""
+        self._looks: dict[Millis, list[Watch]] = {}
+        """Whom to look at in each moment, in the order in which that was planned."""
         self._restless: set[str] = set()
         self._marks = Marks()
         self._fed_at_ms = now_ms
@@ -187,8 +189,8 @@ class Engine:
         """When to feed TimePassed at the latest, if nothing else is fed before."""
         beat_ms = max(1, min(BEAT_MS, self.state.timing.tilt_trigger_ms // 2))
         due_ms = self._fed_at_ms + beat_ms
-        if self._looks:
-            due_ms = min(due_ms, self._looks[0][0])
+        if self._moments:
+            due_ms = min(due_ms, self._moments[0])
         return due_ms
 
     @property
@@ -429,10 +431,23 @@ class Engine:
             self._turn.effects.append(SaveConfig(self.version, urgent=True))
 
     def _look(self) -> None:
-        """Take what is due from the heap."""
-        looks, turn, now_ms = self._looks, self._turn, self._s.now_ms
-        while looks and looks[0][0] <= now_ms and len(turn.watches) < LOOKS_AT_ONCE:
-            due_ms, _, watch = heapq.heappop(looks)
+        """Take what is due, moment by moment."""
+        moments, now_ms = self._moments, self._s.now_ms
+        while moments and moments[0] <= now_ms:
+            due_ms = moments[0]
+            unseen = self._look_at(self._looks[due_ms], due_ms)
+            if unseen:
+                self._looks[due_ms] = unseen
+                return
+            heapq.heappop(moments)
+            del self._looks[due_ms]
+
+    def _look_at(self, watches: list[Watch], due_ms: Millis) -> list[Watch]:
+        """Look at those that are still due in this moment; returns those that must wait."""
+        turn, now_ms = self._turn, self._s.now_ms
+        for position, watch in enumerate(watches):
+            if len(turn.watches) >= LOOKS_AT_ONCE:
+                return watches[position:]
             if watch.queued_ms != due_ms or watch.gone:
                 continue
             watch.queued_ms = NEVER_MS
@@ -441,14 +456,20 @@ class Engine:
                 self._queue(watch, rest_ms)
                 continue
             turn.watches[watch] = None
-            for name in rhythm.judged(self._s, watch):
-                turn.touched[name] = None
+            if watch.judge_ms <= now_ms:
+                for name in rhythm.judged(self._s, watch):
+                    turn.touched[name] = None
+        return []
 
     def _queue(self, watch: Watch, due_ms: Millis) -> None:
         if due_ms < watch.queued_ms:
             watch.queued_ms = due_ms
-            self._looks_made += 1
-            heapq.heappush(self._looks, (due_ms, self._looks_made, watch))
+            sharing = self._looks.get(due_ms)
+            if sharing is None:
+                self._looks[due_ms] = [watch]
+                heapq.heappush(self._moments, due_ms)
+            else:
+                sharing.append(watch)
 
     def _watch_wall_clock(self, wall_ms: Millis) -> None:
         """The wall clock must keep step with the monotonic one (core.md Q21)."""

@@ -16,7 +16,7 @@ import trio
 
 from trio_sentinel.errors import SimulatedCrash
 from trio_sentinel.model import effects as fx
-from trio_sentinel.model.engine import Engine, Outcome
+from trio_sentinel.model.engine import NOTHING, Engine, Outcome
 from trio_sentinel.model.events import Event
 from trio_sentinel.model.inputs import Input, NameResolved, Request, TimePassed
 from trio_sentinel.model.observations import Observations
@@ -128,19 +128,27 @@ class Bridge:
 
     def hear(self, perceived: Input) -> None:
         """Feed one input; every effect has been handed to its owner when this returns."""
-        self._inbox.append(perceived)
+        inbox = self._inbox
         if self._busy:
+            inbox.append(perceived)
             return
-        self._busy = True
+        self._busy, mattered = True, False
         try:
-            while self._inbox:
-                perceived = self._inbox.popleft()
-                if type(perceived) in self.remarks:
-                    self.remarks[type(perceived)](perceived)
-                self.carry_out(self.engine.feed(perceived, self.now_ms()))
+            while True:
+                remark = self.remarks.get(type(perceived))
+                if remark is not None:
+                    remark(perceived)
+                outcome = self.engine.feed(perceived, self.now_ms())
+                if outcome is not NOTHING:  # else nothing is due sooner than it was
+                    mattered = True
+                    self.carry_out(outcome)
+                if not inbox:
+                    break
+                perceived = inbox.popleft()
         finally:
             self._busy = False
-        self._set_alarm()
+        if mattered:
+            self._set_alarm()
 
     def ask(self, make: Callable[[int], Request], on_answer: Callable[[Answered], None]) -> None:
         """Feed a request; `on_answer` is called exactly once, now or when the disk has answered."""

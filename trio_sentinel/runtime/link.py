@@ -162,7 +162,7 @@ def _opinion(question: AskPeer, reply: Reply) -> OpinionHeard:
 class PubSubConnection:
     """The connection over which a server tells what other sentinels say of themselves."""
 
-    __slots__ = ("_alive", "_mind", "_my_id", "_on_lost", "_reader", "_transport", "closed", "link")
+    __slots__ = ("_alive", "_echo", "_mind", "_my_id", "_on_lost", "_reader", "_transport", "closed", "link")
     channel: ClassVar[Channel] = Channel.PUBSUB
 
     def __init__(self, link: ServerLink, mind: Mind, transport: Transport, on_lost: Lost) -> None:
@@ -173,6 +173,8 @@ class PubSubConnection:
         self._on_lost = on_lost
         self._reader = ReplyReader()
         self._alive = PubSubHeard(link)
+        self._echo = b""
+        """Our own hello as it came last, whole and alone: so it comes again, every two seconds."""
         self.closed = False
 
     def introduce(self, order: Order) -> None:
@@ -189,6 +191,10 @@ class PubSubConnection:
 
     def received(self, data: bytes) -> None:
         """Frames, or parts of them. One sign of life for all that came together."""
+        begins = self._reader.idle
+        if begins and data == self._echo:
+            self._mind.hear(self._alive)
+            return
         try:
             frames = self._reader.feed(data)
         except ProtocolError as error:
@@ -197,6 +203,9 @@ class PubSubConnection:
         if not frames:
             return
         self._mind.hear(self._alive)
+        if begins and self._reader.idle and len(frames) == 1 and self._my_id in (_message(frames[0]) or b""):
+            self._echo = data
+            return
         for frame in frames:
             if self.closed:
                 return

@@ -311,7 +311,7 @@ class Waker:
 class Reactor:
     """See the head of the file. Make it, listen and dial on it, and `run` it in a nursery.
 
-    `gap_s` tells how many seconds to sleep between turns, so that more work meets in each; None or 0 means not at all.
+    `gap_s` tells how many seconds to sleep before a turn, so that more work meets in it; None or 0 means not at all.
     `poller` and `sockets` belong together; by default they are the system's.
     """
 
@@ -397,9 +397,9 @@ class Reactor:
             task_status.started()
             while True:
                 await self._wait()
-                self.turn()
                 if self._gap_s is not None and not self._round and (gap := self._gap_s()) > 0:
                     await trio.sleep(gap)
+                self.turn()
         finally:
             self.close_all()
 

@@ -157,10 +157,14 @@ class Session:
         frame = message_frame(self.proto, pattern, channel, payload)
         if self._executing:
             self._behind.append(frame)
-            return
-        self.outbox.write(frame)
-        if not self._busy:
-            self.flush()
+        elif self._busy or self.outbox.size or self.outbox.slots:
+            self.outbox.write(frame)
+            if not self._busy:
+                self.flush()
+        else:  # nearly always, and there may be thousands who get the same
+            self._send(frame)
+            if self.transport.unsent:
+                self._check_output(self.house.mind.now_ms())
 
     def end_pause(self) -> None:
         """CLIENT PAUSE is over."""

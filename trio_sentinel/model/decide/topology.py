@@ -119,11 +119,10 @@ def correct(s: Situation, master: Master, replica: Replica, reading: InfoReading
     sense = s.server(master, replica.address)
     if sense.corrected_at_ms is not None and s.now_ms - sense.corrected_at_ms < CORRECTION_GAP_MS:
         return
-    subject = s.state.subject_of_replica(master, replica.address)
     if reading.role is Role.MASTER:
         patience_ms = 4 * s.state.timing.publish_period_ms
         if s.up_for(replica, patience_ms) and s.now_ms - replica.role_since_ms > patience_ms:
-            yield ReplicaConverted(subject=subject, address=replica.address)
+            yield ReplicaConverted(subject=subject_of(s, master, replica), address=replica.address)
         return
     if reading.role is not Role.REPLICA:
         return
@@ -133,7 +132,7 @@ def correct(s: Situation, master: Master, replica: Replica, reading: InfoReading
     hangs = sense.handing_over and s.now_ms - sense.failover_state_since_ms > patience_ms
     strays = _follows_another(s, master, replica) and s.now_ms - sense.conf_changed_at_ms > patience_ms
     if hangs or strays:
-        yield ReplicaRepointed(subject=subject, address=replica.address)
+        yield ReplicaRepointed(subject=subject_of(s, master, replica), address=replica.address)
 
 
 def _follows_another(s: Situation, master: Master, replica: Replica) -> bool:
