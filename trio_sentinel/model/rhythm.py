@@ -214,9 +214,7 @@ def _hang_up_pubsub(s: Situation, sense: ServerSense, effects: list[Effect]) -> 
         return NEVER_MS
     heard_at_ms = end.wanted_at_ms if end.heard_at_ms is None else end.heard_at_ms
     timing = s.state.timing
-    due_ms = 1 + max(
-        end.wanted_at_ms + timing.min_link_reconnect_period_ms, heard_at_ms + 3 * timing.publish_period_ms
-    )
+    due_ms = 1 + max(end.wanted_at_ms + timing.min_link_reconnect_period_ms, heard_at_ms + 3 * timing.publish_period_ms)
     if s.now_ms < due_ms:
         return due_ms
     lose_channel(sense, Channel.PUBSUB, s.now_ms)
@@ -523,9 +521,7 @@ def _tend_opinion(s: Situation, opinion: Opinion, effects: list[Effect]) -> Mill
     return min(_say_to_peer(s, master, sense, opinion, effects), _ask(s, master, sense, opinion, effects))
 
 
-def _say_to_peer(
-    s: Situation, master: Master, sense: PeerSense, opinion: Opinion, effects: list[Effect]
-) -> Millis:
+def _say_to_peer(s: Situation, master: Master, sense: PeerSense, opinion: Opinion, effects: list[Effect]) -> Millis:
     if opinion.hello_in_flight or s.state.disk_failing:
         return NEVER_MS
     due_ms = hello_due_ms(s, opinion.turn, opinion.said_hello_at_ms, opinion.hello_sent_at_ms)
