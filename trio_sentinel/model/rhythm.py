@@ -53,9 +53,10 @@ FAST_INFO_MS = 1000
 """INFO period of replicas while their master is down (core.md 4)."""
 EAGER_INFO_MS = 10
 """INFO period of a server whose change of role is awaited, growing with the wait."""
-GRID_MS = 50
-"""The distance of neighbours on the wheel of many masters, and of the moments at which lost connections are tried
-again: half of stock's tick."""
+GRID_MS = 100
+"""The distance of neighbours on the wheel of many masters: stock's tick. A wake-up costs as much as a few probes."""
+REDIAL_GRID_MS = 50
+"""The distance of the moments at which lost connections are tried again."""
 MANY_MASTERS = 32
 """From so many on probes are spread over the wheel; the links of fewer are all probed in the same moment."""
 QUICK_PINGS_MS = (100, 200, 250, 500)
@@ -153,7 +154,7 @@ def _redial_due_ms(s: Situation, sense: LinkSense, end: ChannelSense) -> Millis:
     since_ms = liveness.silent_since(sense)
     silent_ms = 0 if since_ms is None else end.wanted_at_ms - since_ms
     length_ms = max(min(silent_ms // 5, s.state.timing.ping_period_ms), MIN_REDIAL_MS)
-    return -(-(end.wanted_at_ms + length_ms) // GRID_MS) * GRID_MS
+    return -(-(end.wanted_at_ms + length_ms) // REDIAL_GRID_MS) * REDIAL_GRID_MS
 
 
 def _dial(
