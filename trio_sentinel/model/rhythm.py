@@ -73,10 +73,12 @@ PENDING_LIMIT = 100
 
 # ---------------------------------------------------------------- who is looked at
 
+_LINKS = (ServerSense, PeerSense)  # "|" would make a new object each time, and this is asked for each probe
+
 
 def tend(s: Situation, watch: Watch, effects: list[Effect]) -> Millis:
     """Do everything that is due there now; returns when to look again if nothing is heard or decided before."""
-    if isinstance(watch, ServerSense | PeerSense):
+    if isinstance(watch, _LINKS):
         if watch.calm_ms > s.now_ms and watch.ping_since_ms is None:
             return _only_ping(s, watch, effects)
         return _tend_server(s, watch, effects) if isinstance(watch, ServerSense) else _tend_peer(s, watch, effects)
@@ -90,7 +92,7 @@ def judged(s: Situation, watch: Watch) -> tuple[str, ...]:
     """The masters at which the rules must look now because of `watch`."""
     if s.now_ms < watch.judge_ms:
         return ()
-    if isinstance(watch, ServerSense | MasterWatch):
+    if isinstance(watch, (ServerSense, MasterWatch)):
         return (watch.master,)
     if isinstance(watch, PeerSense):
         return tuple(name for name in watch.known_to if _peer_judge_ms(s, watch, name) <= s.now_ms)
@@ -99,7 +101,7 @@ def judged(s: Situation, watch: Watch) -> tuple[str, ...]:
 
 def resting_until_ms(watch: Watch) -> Millis:
     """Until when a look would find nothing, because the last PING was answered since it was planned."""
-    if isinstance(watch, ServerSense | PeerSense) and watch.ping_since_ms is None and watch.command.open:
+    if isinstance(watch, _LINKS) and watch.ping_since_ms is None and watch.command.open:
         return watch.rest_ms
     return 0
 
