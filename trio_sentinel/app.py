@@ -322,10 +322,12 @@ async def open_sentinel(
 
     Raises:
         ConfigError: a line of the configuration is wrong.
-        StartupError: it cannot listen, or the file cannot be written.
+        StartupError: it cannot listen, or the file cannot be brought to the disk.
     """
     if not isinstance(configuration, Configuration):
         configuration = disk.load_file(disk.absolute(configuration), options=tuple(options), open_log=False)
+    if configuration.path is not None:
+        await trio.to_thread.run_sync(disk.settle_file, configuration.path)  # before anybody hears what it says
     directives = configuration.directives
     rights = Roster(load_users(directives), fresh_selector(directives.acl_pubsub_default))
     if directives.aclfile and directives.requirepass:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from trio_sentinel.adapters import network
-from trio_sentinel.adapters.network import Listeners, backlog_warning, open_listeners
+from trio_sentinel.adapters.network import Listeners, backlog_of, backlog_warning, open_listeners
 from trio_sentinel.errors import StartupError
 from trio_sentinel.wire.directives import Directives
 
@@ -184,6 +184,11 @@ def test_an_unknown_group(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="no group named 'nosuchgroup'"):
         open_listeners(Directives(port=0, unixsocket=str(path), unixsocketgroup="nosuchgroup"))
     assert not path.exists()
+
+
+@pytest.mark.parametrize(("configured", "asked"), [(511, 4096), (510, 510), (512, 512), (100_000, 100_000)])
+def test_the_usual_queue_is_a_long_one_and_another_number_is_meant(configured: int, asked: int) -> None:
+    assert backlog_of(Directives(tcp_backlog=configured)) == asked
 
 
 def test_a_backlog_beyond_the_kernel_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

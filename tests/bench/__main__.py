@@ -52,7 +52,10 @@ def table(results: Results, competitors: list[Side]) -> list[str]:
     stock = [side.name for side in competitors if side.name != "ours"]
     lines = [
         "",
-        "| figure | " + " | ".join(side.name for side in competitors) + " | " + " | ".join(f"ours/{n}" for n in stock)
+        "| figure | "
+        + " | ".join(side.name for side in competitors)
+        + " | "
+        + " | ".join(f"ours/{n}" for n in stock)
         + " |",
         "|---" * (1 + len(competitors) + len(stock)) + "|",
     ]
@@ -66,9 +69,7 @@ def table(results: Results, competitors: list[Side]) -> list[str]:
             }
             cells = [_cell([s[figure] for s in found.get(side.name, []) if figure in s]) for side in competitors]
             ratios = [
-                f"{medians['ours'] / medians[other]:.3g}"
-                if "ours" in medians and medians.get(other)
-                else "-"
+                f"{medians['ours'] / medians[other]:.3g}" if "ours" in medians and medians.get(other) else "-"
                 for other in stock
             ]
             lines.append(f"| {name}: {figure} | " + " | ".join([*cells, *ratios]) + " |")

@@ -27,11 +27,14 @@ class Measure:
         return side.name not in self.left_out
 
 
+STOCK = ("valkey", "redis7")
 MEASURES = (
     Measure("kill", failovers.crash_kill),
     Measure("stop", failovers.crash_stop),
     Measure("manual", failovers.manual),
     Measure("coordinated", failovers.coordinated, left_out=("redis7",)),
+    Measure("kills in a row", failovers.kills_in_a_row, samples=1, large=True, left_out=STOCK),
+    Measure("handovers in a row", failovers.handovers_in_a_row, samples=1, large=True, left_out=STOCK),
     Measure("throughput", port.throughput),
     Measure("storm", port.storm),
     Measure("fan-out", port.fan_out),

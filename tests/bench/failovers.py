@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import signal
+import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
 from attrs import Factory, define
+
+from tests.real.harness_processes import Child
 
 from .rig import LOOPBACK, MASTER, Conn, Listener, Side, Stage, connect_when_up, pairs, stage, wait_for
 
@@ -33,6 +36,16 @@ class Group:
     def address(self, number: int = 0) -> int:
         """The port that a sentinel names for the master."""
         return int(self.asks[number].ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)[1])
+
+    def server(self, port: int) -> Child:
+        """The process of a data server."""
+        return self.stage.children[self.data_ports.index(port)]
+
+    def wait_acquainted(self) -> None:
+        """Wait until every sentinel knows every server and peer, and finds nothing wrong with any."""
+        for ask in self.asks:
+            peers, replicas = len(self.sentinel_ports) - 1, len(self.data_ports) - 1
+            wait_for(partial(_acquainted, ask, replicas, peers), "everybody is acquainted", 120.0)
 
     def heard(self, channel: str, begins: str, since: float) -> list[float]:
         """The first time of each sentinel that said so, sorted."""
@@ -69,8 +82,7 @@ def group(side: Side, replicas: int = 2, sentinels: int = 3) -> Iterator[Group]:
             for port in ports:
                 them.asks.append(connect_when_up(port))
                 them.listeners.append(Listener(port))
-            for ask in them.asks:
-                wait_for(partial(_acquainted, ask, replicas, sentinels - 1), f"{side.name} is acquainted")
+            them.wait_acquainted()
             yield them
         finally:
             for listener in them.listeners:
@@ -99,26 +111,31 @@ def crash(side: Side, number: int) -> Sample:
     """The master dies by a signal; a client that polls the sentinels writes as soon as it can. Milliseconds."""
     with group(side) as them:
         time.sleep(1.0 + 0.137 * (number % 7))  # another phase of the probes each time
-        old = them.data_ports[0]
-        master = them.stage.children[0]
-        since = time.monotonic()
-        if side_signal(number) is signal.SIGSTOP:
-            master.stop()
-        else:
-            master.kill()
-        written = _first_write_elsewhere(them, old)
-        wait_for(lambda: len(them.heard("+switch-master", MASTER, since)) == 3, "all switched", 60.0)
-        downs = them.heard("+sdown", f"master {MASTER}", since)
-        switches = them.heard("+switch-master", MASTER, since)
-        objective = them.heard("+odown", f"master {MASTER}", since)
-        quorum = downs[1]
-        return {
-            "sdown_quorum": 1000 * (quorum - since),
-            "odown after quorum": 1000 * (objective[0] - quorum),
-            "write after quorum": 1000 * (written - quorum),
-            "last switch after quorum": 1000 * (switches[-1] - quorum),
-            "elections": float(them.count("+try-failover", since)),
-        }
+        return _crash(them, side_signal(number))
+
+
+def _crash(them: Group, number: signal.Signals) -> Sample:
+    """Whoever is master now dies, by a signal."""
+    old = them.address()
+    master = them.server(old)
+    since = time.monotonic()
+    if number is signal.SIGSTOP:
+        master.stop()
+    else:
+        master.kill()
+    written = _first_write_elsewhere(them, old)
+    wait_for(lambda: len(them.heard("+switch-master", MASTER, since)) == 3, "all switched", 60.0)
+    downs = them.heard("+sdown", f"master {MASTER}", since)
+    switches = them.heard("+switch-master", MASTER, since)
+    objective = them.heard("+odown", f"master {MASTER}", since)
+    quorum = downs[1]
+    return {
+        "sdown_quorum": 1000 * (quorum - since),
+        "odown after quorum": 1000 * (objective[0] - quorum),
+        "write after quorum": 1000 * (written - quorum),
+        "last switch after quorum": 1000 * (switches[-1] - quorum),
+        "elections": float(them.count("+try-failover", since)),
+    }
 
 
 def crash_kill(side: Side, number: int) -> Sample:
@@ -165,8 +182,8 @@ class Writer:
 
     def __init__(self, them: Group) -> None:
         self._sentinel = Conn(them.sentinel_ports[0])
-        self.acknowledged: list[tuple[float, int, int]] = []
-        """When, by which port, which number."""
+        self.acknowledged: list[tuple[float, int, str]] = []
+        """When, by which port, which key."""
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
 
@@ -179,15 +196,16 @@ class Writer:
         self._thread.join(30.0)
 
     def _write(self) -> None:
-        number, conn, port = 0, None, 0
+        number, conn, port, run = 0, None, 0, time.monotonic_ns()
         while not self._ending.is_set():
             try:
                 if conn is None:
                     port = int(self._sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)[1])
                     conn = Conn(port, timeout_s=15.0)
                 number += 1
-                if conn.ask("SET", f"w:{number}", number) == "OK":
-                    self.acknowledged.append((time.monotonic(), port, number))
+                key = f"w:{run}:{number}"
+                if conn.ask("SET", key, number) == "OK":
+                    self.acknowledged.append((time.monotonic(), port, key))
                 else:
                     conn.close()
                     conn = None
@@ -199,26 +217,31 @@ class Writer:
 def _on_request(side: Side, number: int, *words: str) -> Sample:
     with group(side) as them:
         time.sleep(1.0 + 0.137 * (number % 7))
-        old = them.data_ports[0]
-        with Writer(them) as writer:
-            wait_for(lambda: len(writer.acknowledged) > 50, "the writer writes")
-            since = time.monotonic()
-            answer = them.asks[0].ask("SENTINEL", "FAILOVER", MASTER, *words)
-            assert answer == "OK", f"{side.name}: {answer}"
-            wait_for(lambda: len(them.heard("+switch-master", MASTER, since)) == 3, "all switched")
-            wait_for(lambda: writer.acknowledged[-1][1] != old, "the writer moved", 90.0)
-            time.sleep(1.0)
-        at = [moment for moment, _, _ in writer.acknowledged]
-        moved = next(moment for moment, port, _ in writer.acknowledged if port != old)
-        now = Conn(writer.acknowledged[-1][1])
-        lost = sum(1 for _, _, name in writer.acknowledged if now.ask("EXISTS", f"w:{name}") != 1)
-        gaps = [later - earlier for earlier, later in itertools.pairwise(at) if later > since]
-        return {
-            "writes moved": 1000 * (moved - since),
-            "gap": 1000 * max(gaps),
-            "writes lost": float(lost),
-            "last switch": 1000 * (them.heard("+switch-master", MASTER, since)[-1] - since),
-        }
+        return _order(them, *words)
+
+
+def _order(them: Group, *words: str) -> Sample:
+    """The first sentinel is told to fail over, while a client writes."""
+    old = them.address()
+    with Writer(them) as writer:
+        wait_for(lambda: len(writer.acknowledged) > 50, "the writer writes")
+        since = time.monotonic()
+        answer = them.asks[0].ask("SENTINEL", "FAILOVER", MASTER, *words)
+        assert answer == "OK", answer
+        wait_for(lambda: len(them.heard("+switch-master", MASTER, since)) == 3, "all switched")
+        wait_for(lambda: writer.acknowledged[-1][1] != old, "the writer moved", 90.0)
+        time.sleep(1.0)
+    at = [moment for moment, _, _ in writer.acknowledged]
+    moved = next(moment for moment, port, _ in writer.acknowledged if port != old)
+    now = Conn(writer.acknowledged[-1][1])
+    lost = sum(1 for _, _, name in writer.acknowledged if now.ask("EXISTS", name) != 1)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(at) if later > since]
+    return {
+        "writes moved": 1000 * (moved - since),
+        "gap": 1000 * max(gaps),
+        "writes lost": float(lost),
+        "last switch": 1000 * (them.heard("+switch-master", MASTER, since)[-1] - since),
+    }
 
 
 def manual(side: Side, number: int) -> Sample:
@@ -229,3 +252,47 @@ def manual(side: Side, number: int) -> Sample:
 def coordinated(side: Side, number: int) -> Sample:
     """SENTINEL FAILOVER ... COORDINATED under a writer."""
     return _on_request(side, number, "COORDINATED")
+
+
+# ---------------------------------------------------------------- again and again
+
+IN_A_ROW = 50
+
+
+def kills_in_a_row(side: Side, number: int) -> Sample:
+    """One deployment whose master is killed again and again; each time the killed server is started as a replica, so
+    that it need not be noticed and turned into one."""
+    del number
+
+    def once(them: Group) -> Sample:
+        old = them.address()
+        sample = _crash(them, signal.SIGKILL)
+        them.server(old).spawn("--replicaof", LOOPBACK, str(them.address()))
+        return sample
+
+    return _in_a_row(side, once)
+
+
+def handovers_in_a_row(side: Side, number: int) -> Sample:
+    """One deployment that is handed over again and again, under a writer."""
+    del number
+    return _in_a_row(side, lambda them: _order(them, "COORDINATED"))
+
+
+def _in_a_row(side: Side, once: Callable[[Group], Sample]) -> Sample:
+    """Sums of what is counted, median and worst of what is measured."""
+    samples: list[Sample] = []
+    with group(side) as them:
+        for turn in range(IN_A_ROW):
+            time.sleep(0.2 + 0.137 * (turn % 7))
+            samples.append(once(them))
+            them.wait_acquainted()
+    total: Sample = {"failovers": float(len(samples))}
+    for figure in samples[0]:
+        values = [sample[figure] for sample in samples]
+        if figure in ("elections", "writes lost"):
+            total[f"{figure}, all together"] = sum(values)
+        else:
+            total[f"{figure}, median"] = statistics.median(values)
+            total[f"{figure}, worst"] = max(values)
+    return total

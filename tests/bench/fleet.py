@@ -41,7 +41,11 @@ def farm(here: Stage, masters: int, replicas: int) -> Iterator[RunningFarm]:
     port = here.ports.claim()
     with subprocess.Popen(
         [sys.executable, "-m", "tests.bench.farm", str(port), str(masters), str(replicas)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=dict(os.environ),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=dict(os.environ),
     ) as process:
         try:
             assert process.stdout is not None and process.stdout.readline() == "ready\n"
@@ -88,7 +92,9 @@ def discovery(side: Side, masters: int) -> Sample:
         up = time.monotonic()
         found = wait_for(
             lambda: probe.ask("PING") and _replicas_known(probe.ask("INFO", "sentinel")) == masters,
-            "all replicas are known", 240.0, 0.05,
+            "all replicas are known",
+            240.0,
+            0.05,
         )
         cpu = cpu_s(child.pid)
         time.sleep(4.0)
@@ -142,7 +148,9 @@ def mass_failure(side: Side, masters: int, dying: int) -> Sample:
         firsts = [min(one.times("+switch-master", "", since), default=since) for one in listeners]
         lasts = [max(one.times("+switch-master", "", since), default=since) for one in listeners]
         false = {
-            text.split()[1] for one in listeners for at, said, text in one.heard
+            text.split()[1]
+            for one in listeners
+            for at, said, text in one.heard
             if said == "+sdown" and text.startswith("master ") and at >= since
         } - names
         return {

@@ -45,10 +45,10 @@ class Tally:
 def main() -> int:
     """Run; 1 when anything was found."""
     options = _options()
-    if options.live:
-        from .live import fuzz_port
+    if options.live or options.replay:
+        from .live import fuzz_port, replay
 
-        return fuzz_port(options.live, options.seed)
+        return fuzz_port(options.live, options.seed, options.cores) if options.live else replay(options.replay)
     names = options.target or list(TARGETS)
     shares = sum(TARGETS[name].share for name in names)
     findings = 0
@@ -119,6 +119,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--inputs", type=int, default=100_000, help="in all, shared out (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="equal seeds give equal inputs")
     parser.add_argument("--live", type=float, metavar="SECONDS", help="fuzz the port of a running sentinel instead")
+    parser.add_argument(
+        "--cores", type=float, default=0.0, help="with --live: use no more processors (0 = all there is)"
+    )
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="send what a finding of --live has kept once more")
     return parser.parse_args()
 
 

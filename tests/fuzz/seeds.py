@@ -123,7 +123,7 @@ TARGETS: Final[dict[str, Target]] = {
         (b"+@all", b"-@all", b"nopass", b"resetpass", b">", b"<", b"#", b"!", b"(", b")", b" ", b"on", b"off", b"+",
          b"-", b"|", b"~", b"%RW~", b"&", b"reset", b"clearselectors", b"alldbs", b"db=", b"+@pubsub", b"-subscribe",
          b"\"", b"'", b"\\", b"\0", b"\t"),
-        8,
+        24,
     ),
     "config": Target(
         config,

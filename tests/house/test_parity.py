@@ -13,10 +13,16 @@ import pytest
 from tests.parity.masks import name_of
 from tests.parity.tables import GUARDED, NAMED, STORIES
 from tests.wire.test_bulletins import STOCK_CHANNELS
-from trio_sentinel.wire import directives, info
+from trio_sentinel.adapters import network
+from trio_sentinel.runtime import session_acl
+from trio_sentinel.runtime.session_commands import MAX_PATTERNS
+from trio_sentinel.runtime.session_tracking import MAX_PREFIXES
+from trio_sentinel.wire import directives, info, resp
+from trio_sentinel.wire.acl_user import MAX_RULES
 from trio_sentinel.wire.commands import COMMANDS, every
 from trio_sentinel.wire.conf_load import _LISTS
 from trio_sentinel.wire.conf_statements import _GLOBAL, _OF_MASTER
+from trio_sentinel.wire.glob import MAX_PATTERN
 from trio_sentinel.wire.resp import split_words
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,6 +105,35 @@ def test_every_row_says_what_shows_it(title: str) -> None:
         ours, proof = cells[-4] if title != "## INFO" else cells[2], cells[-1]
         if ours != "-":
             assert re.search(r"story \*|tests/", proof), cells
+
+
+def accepted() -> list[list[str]]:
+    """The rows of the table of accepted differences: what, why, and what shows it."""
+    _, _, after = PAGE.partition("\n## Differences that are accepted")
+    lines = [line for line in after.partition("\n## ")[0].splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
+
+
+def test_every_accepted_difference_has_a_reason_and_a_test() -> None:
+    for what, why, proof in accepted():
+        assert len(why.split()) > 3, what
+        assert re.fullmatch(r"(story \*.+?\*|`tests/[\w/]+\.py::\w+`)(; `tests/[\w/]+\.py::\w+`)*", proof), what
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (resp.MAX_ARGUMENTS, "words"),
+        (session_acl.MAX_USERS, "users"),
+        (MAX_RULES, "rules and passwords"),
+        (MAX_PATTERNS, "different patterns"),
+        (MAX_PATTERN, "bytes fits nothing"),
+        (MAX_PREFIXES, "tracking prefixes"),
+        (network.LONG_BACKLOG, "long where"),
+    ],
+)
+def test_the_limits_of_the_page_are_those_of_the_code(number: int, words: str) -> None:
+    assert any(f"{number} {words}" in what for what, _, _ in accepted())
 
 
 def test_no_command_of_ours_is_said_to_be_missing() -> None:

@@ -67,9 +67,7 @@ FROM_REDIS7 = [
     Rule("info clients", r"info clients", r"# Clients", "fields of 9 (5.1)"),
     Rule("info stats", r"info stats", r"# Stats", "fields of 9 (5.1)"),
     Rule("info cpu", r"info cpu", r"# CPU", "fields of 9 (5.1)"),
-    Rule(
-        "info sentinel", r"info \S*sentinel", r"# Sentinel\\nsentinel_masters", "sentinel_total_tilt is new (5.1)"
-    ),
+    Rule("info sentinel", r"info \S*sentinel", r"# Sentinel\\nsentinel_masters", "sentinel_total_tilt is new (5.1)"),
     Rule("words of shutdown", r"shutdown (failover|safe)", r"syntax error", "SAFE and FAILOVER came with 9"),
     Rule("command tables", r"a command( info| list| docs|$)", r"\*\[|%\[", "the table of 9 (2.1)"),
     Rule("command getkeys", r"command getkeys", r"wrong number of arguments", "one word is enough for 9"),

@@ -1,11 +1,13 @@
 """Sequences nobody wrote by hand: lines of all stories, mixed and damaged, are told to ours and to a stock sentinel.
 
 What is left out could not be compared: numbers of clients, which differ between two processes, and whatever would stop,
-block or poison the stock sentinel that the whole run shares.
+block or poison the stock sentinel that the whole run shares. `TRIO_SENTINEL_PARITY_EXAMPLES=1000` draws more of them,
+and others each time.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 
@@ -22,6 +24,12 @@ from .tables import STORIES
 from .wires import Items, Value, Wire, encoded
 
 Words = tuple[bytes, ...]
+
+EXAMPLES = int(os.environ.get("TRIO_SENTINEL_PARITY_EXAMPLES", "0"))
+"""How many sequences are drawn, other ones each time; 0 = a few, and always the same."""
+SETTINGS = settings(
+    max_examples=EXAMPLES or 60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=not EXAMPLES
+)
 
 _LEFT_OUT = re.compile(
     rb"shutdown|client\0(pause|reply)|debug\0|down-after|resolve-hostnames|simulate|failover-timeout|getkeys.*\0\0"
@@ -141,7 +149,7 @@ def _check(rivals: dict[Kind, Rival], told: Callable[[int], list[Heard]]) -> Non
 
 @given(sequence=SEQUENCES)
 @example(sequence=[(b"hello", b"3"), (b"sentinel", b"masters"), (b"foo\r\nbar", b"\xff")])
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@SETTINGS
 def test_damaged_lines_are_answered_alike(rivals: dict[Kind, Rival], sequence: list[Words]) -> None:
     _check(rivals, lambda port: tell(port, sequence))
 
@@ -189,7 +197,7 @@ def _acl_lines(steps: list[list[str]]) -> list[Words]:
 
 
 @given(steps=st.lists(st.lists(WORDS, min_size=1, max_size=4), min_size=1, max_size=3))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@SETTINGS
 def test_rules_of_users_mean_the_same(rivals: dict[Kind, Rival], steps: list[list[str]]) -> None:
     """SETUSER, GETUSER, LIST and DRYRUN of rules that were drawn."""
     _check(rivals, lambda port: tell(port, _acl_lines(steps)))

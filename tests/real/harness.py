@@ -89,9 +89,7 @@ class Lab:
         one, other = self.replicas_of(master, 100, 100, flavour=flavour)
         return master, one, other
 
-    def replicas_of(
-        self, master: DataServer, *priorities: int, flavour: Flavour = Flavour.VALKEY9
-    ) -> list[DataServer]:
+    def replicas_of(self, master: DataServer, *priorities: int, flavour: Flavour = Flavour.VALKEY9) -> list[DataServer]:
         """Start a replica of each priority, side by side: the first second of a replication link is waiting."""
         replicas = [self._new_server(flavour, master, priority) for priority in priorities]
         self.start(*replicas)
@@ -191,8 +189,10 @@ class Lab:
                 known = one.replicas(name)
                 check(len(known) == replicas == int(master["num-slaves"]), f"{one.name}: {known}")
                 check(
-                    all(each["flags"] == "slave" and each["runid"] and each["master-link-status"] == "ok"
-                        for each in known.values()),
+                    all(
+                        each["flags"] == "slave" and each["runid"] and each["master-link-status"] == "ok"
+                        for each in known.values()
+                    ),
                     f"{one.name}: {known}",
                 )
             return True

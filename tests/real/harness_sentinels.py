@@ -135,7 +135,14 @@ class Sentinel(Child):
     """A sentinel on 127.0.0.1:`port`. Its configuration file has a directory of its own, apart from its log."""
 
     def __init__(
-        self, name: str, kind: Kind, *, port: int, directory: Path, watches: Sequence[Watch], lines: Sequence[str] = (),
+        self,
+        name: str,
+        kind: Kind,
+        *,
+        port: int,
+        directory: Path,
+        watches: Sequence[Watch],
+        lines: Sequence[str] = (),
         password: str | None = None,
     ) -> None:
         self.kind = kind

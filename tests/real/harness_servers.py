@@ -97,9 +97,7 @@ class DataServer(Child):
         if replica_of is not None:
             lines.append(f"replicaof {LOOPBACK} {replica_of.port}")
         self.conf_path.write_text("\n".join(lines) + "\n")
-        super().__init__(
-            name, [flavour.binary, str(self.conf_path)], out_path=directory / "server.out", cwd=directory
-        )
+        super().__init__(name, [flavour.binary, str(self.conf_path)], out_path=directory / "server.out", cwd=directory)
         self.client: redis.Redis = open_client(port)
 
     def ask(self, *words: object) -> Any:
@@ -141,8 +139,16 @@ class DataServer(Child):
             return f"{self.name} :{self.port} no answer: {error!r}"
         kept = {
             key: info.get(key)
-            for key in ("role", "master_host", "master_port", "master_link_status", "slave_repl_offset",
-                        "master_repl_offset", "connected_slaves", "master_failover_state")
+            for key in (
+                "role",
+                "master_host",
+                "master_port",
+                "master_link_status",
+                "slave_repl_offset",
+                "master_repl_offset",
+                "connected_slaves",
+                "master_failover_state",
+            )
             if key in info
         }
         return f"{self.name} {self.flavour.value} :{self.port} {kept}"

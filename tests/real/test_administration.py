@@ -40,15 +40,26 @@ def test_reset_forgets_and_finds_again(lab: Lab, servers: list[DataServer], pair
     one.set_pace(info_period=500, publish_period=400)
     other.set_pace(publish_period=400)
     lab.wait_acquainted(pair, replicas=2)
-    lab.wait_event(one, "+sentinel", f"sentinel {other.id} {LOOPBACK} {other.port} @ mymaster {LOOPBACK} "
-                   f"{servers[0].port}")
+    lab.wait_event(
+        one, "+sentinel", f"sentinel {other.id} {LOOPBACK} {other.port} @ mymaster {LOOPBACK} {servers[0].port}"
+    )
     lab.wait_until(lambda: len(one.events.named("+slave")) == 2, "both replicas are announced again")
 
 
 def test_set_takes_effect_at_once_and_is_kept(lab: Lab, servers: list[DataServer], pair: list[Sentinel]) -> None:
     one = pair[0]
-    words = ("down-after-milliseconds", "4321", "failover-timeout", "7654", "parallel-syncs", "3", "quorum", "1",
-             "auth-pass", "s3cret#word")
+    words = (
+        "down-after-milliseconds",
+        "4321",
+        "failover-timeout",
+        "7654",
+        "parallel-syncs",
+        "3",
+        "quorum",
+        "1",
+        "auth-pass",
+        "s3cret#word",
+    )
     assert one.ask("SENTINEL", "SET", "mymaster", *words) == "OK"
     wanted = {words[index]: words[index + 1] for index in range(0, 8, 2)}
     master = one.master()
@@ -167,7 +178,12 @@ def test_announced_address_is_what_peers_learn(lab: Lab, servers: list[DataServe
     """CONFIG SET announce-port moves a sentinel in the eyes of its peers, which is saved and announced."""
     one, other = pair
     assert one.ask("SENTINEL", "CONFIG", "GET", "announce-*") == [
-        "announce-hostnames", "no", "announce-ip", "", "announce-port", "0",
+        "announce-hostnames",
+        "no",
+        "announce-ip",
+        "",
+        "announce-port",
+        "0",
     ]
     moved = lab.ports.claim()
     assert one.ask("SENTINEL", "CONFIG", "SET", "announce-port", moved) == "OK"
@@ -187,9 +203,7 @@ def test_paused_writes_are_no_reason_to_fail_over(lab: Lab, servers: list[DataSe
     paused_ms = 4 * Watch(servers[0].port).down_after_ms
     writer = servers[1]
     servers[0].ask("CLIENT", "PAUSE", paused_ms, "WRITE")
-    lab.wait_until(
-        lambda: servers[0].info("clients")["paused_timeout_milliseconds"] == 0, "the pause is over"
-    )
+    lab.wait_until(lambda: servers[0].info("clients")["paused_timeout_milliseconds"] == 0, "the pause is over")
     for one in pair:
         assert "+sdown" not in one.events.channels()
         assert one.address() == servers[0].address

@@ -62,7 +62,12 @@ def test_no_file_at_all(tmp_path: Path, lab: Lab) -> None:
     command.remove(str(sentinel.conf_path))
     command += ["--port", str(sentinel.port)]
     result = subprocess.run(
-        command, capture_output=True, text=True, timeout=EXIT_SECONDS, cwd=tmp_path, check=False,
+        command,
+        capture_output=True,
+        text=True,
+        timeout=EXIT_SECONDS,
+        cwd=tmp_path,
+        check=False,
         env={"PATH": "/usr/bin:/bin", **sentinel.environment},
     )
     assert result.returncode == 1
@@ -228,8 +233,10 @@ def test_own_identity_from_somebody_else_is_no_peer(lab: Lab, sentinel: Sentinel
         pytest.param(b"220 mail.example ESMTP\r\n", id="smtp"),
         pytest.param(bytes(range(256)), id="every-byte"),
         pytest.param(b"$5\r\nhello\r\n", id="bulk-that-is-no-info"),
-        pytest.param(b"$64\r\nrole:emperor\r\nslave0:ip=,port=x\r\nmaster_port:-\r\nrun_id:12\r\n\xff\xff\xff\xff\xff\r\n",
-                     id="info-that-is-none"),
+        pytest.param(
+            b"$64\r\nrole:emperor\r\nslave0:ip=,port=x\r\nmaster_port:-\r\nrun_id:12\r\n\xff\xff\xff\xff\xff\r\n",
+            id="info-that-is-none",
+        ),
         pytest.param(b"*2\r\n$3\r\nfoo\r\n:7\r\n", id="array"),
         pytest.param(b"*-5\r\n$-9\r\n:notanumber\r\n", id="bad-resp"),
         pytest.param(b"$999999999999\r\n", id="endless-bulk"),

@@ -45,7 +45,10 @@ def fail_over(lab: Lab, sentinels: Sequence[Sentinel], servers: Sequence[DataSer
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_redis_py(lab: Lab, sentinels: list[Sentinel], servers: Sequence[DataServer], protocol: int) -> None:
     client = redis.sentinel.Sentinel(
-        doors(sentinels), min_other_sentinels=2, sentinel_kwargs={"protocol": protocol}, protocol=protocol,
+        doors(sentinels),
+        min_other_sentinels=2,
+        sentinel_kwargs={"protocol": protocol},
+        protocol=protocol,
         socket_timeout=2.0,
     )
     assert client.discover_master(MASTER) == servers[0].address
@@ -61,7 +64,10 @@ def test_redis_py(lab: Lab, sentinels: list[Sentinel], servers: Sequence[DataSer
     new = fail_over(lab, sentinels, servers)
     told = lab.wait_until(lambda: subscriber.get_message(timeout=0.5), "the subscriber is told")
     assert told == {
-        "type": "message", "pattern": None, "channel": "+switch-master", "data": switch_text(servers[0], new),
+        "type": "message",
+        "pattern": None,
+        "channel": "+switch-master",
+        "data": switch_text(servers[0], new),
     }
     assert client.discover_master(MASTER) == new.address
     assert client.master_for(MASTER).set("story", "goes on")

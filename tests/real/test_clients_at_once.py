@@ -173,9 +173,7 @@ async def told_to_asyncio(sentinels: Sequence[Sentinel]) -> set[tuple[str, int]]
 
 
 def test_without_the_password_there_is_nothing_to_find(lab: Lab) -> None:
-    sentinel = lab.sentinel(
-        Kind.OURS, Watch(lab.ports.claim()), lines=[f'requirepass "{PASSWORD}"'], password=PASSWORD
-    )
+    sentinel = lab.sentinel(Kind.OURS, Watch(lab.ports.claim()), lines=[f'requirepass "{PASSWORD}"'], password=PASSWORD)
     for library in (redis, valkey):
         for wrong in ({}, {"password": "wrong"}, {"username": "nobody", "password": PASSWORD}):
             asker = library.sentinel.Sentinel(doors([sentinel]), sentinel_kwargs=wrong, socket_timeout=5.0)

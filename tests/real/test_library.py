@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -61,6 +63,7 @@ async def test_two_sentinels_in_one_process_fail_over(lab: Lab, conf: Callable[.
         open_sentinel(conf("two", master.port)) as two,
         trio.open_nursery() as nursery,
     ):
+
         async def listen() -> None:
             async for event in one.events():
                 heard.append(event)  # noqa: PERF401 - they are looked at while more come
@@ -166,6 +169,19 @@ async def test_leaving_by_cancellation_or_an_error_leaves_nothing_behind(conf: C
     with pytest.raises(ZeroDivisionError):  # as it was raised: in no group
         async with open_sentinel(path):
             raise ZeroDivisionError
+
+
+async def test_nothing_is_told_from_a_file_that_is_not_on_the_disk(
+    conf: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    path = conf("one")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StartupError, match="to the disk: Input/output error"):
+        async with open_sentinel(path):
+            pass
 
 
 async def test_what_is_wrong_at_the_start_is_an_exception(conf: Callable[..., Path], tmp_path: Path) -> None:

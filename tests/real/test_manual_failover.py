@@ -33,8 +33,9 @@ def test_forced_failover_needs_no_vote(lab: Lab) -> None:
     assert epoch == 1
     # The old master is alive: it is made a replica of the new one, like any server that says it is a master.
     others = [server for server in servers[1:] if server is not new]
-    assert check_one_failover(lab, sentinels, [servers[0], new, *others], old=servers[0], new=new, forced=True) is (
-        sentinels[1]
+    assert (
+        check_one_failover(lab, sentinels, [servers[0], new, *others], old=servers[0], new=new, forced=True)
+        is (sentinels[1])
     )
     for one in sentinels:
         assert "+odown" not in one.events.channels()

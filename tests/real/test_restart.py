@@ -16,8 +16,17 @@ STRANGER = "c" * 40
 def what_it_knows(one: Sentinel) -> dict[str, object]:
     """All that must be the same before and after a restart."""
     master = one.master()
-    kept = ("ip", "port", "config-epoch", "quorum", "down-after-milliseconds", "failover-timeout", "parallel-syncs",
-            "num-slaves", "num-other-sentinels")
+    kept = (
+        "ip",
+        "port",
+        "config-epoch",
+        "quorum",
+        "down-after-milliseconds",
+        "failover-timeout",
+        "parallel-syncs",
+        "num-slaves",
+        "num-other-sentinels",
+    )
     return {
         "id": one.id,
         "address": one.address(),

@@ -743,3 +743,43 @@ def test_a_request_of_many_words_waits_while_others_are_not_made_good() -> None:
     assert big.transport.sent.startswith(b"-ERR unknown command 'DEL'")
     assert big.transport.sent.endswith(PONG)
     assert not big.is_open()
+
+
+def test_what_took_long_the_last_time_does_not_begin_before_that_was_made_good() -> None:
+    """Otherwise hundreds of clients with one such command each stand before everybody who comes after them."""
+    stage = Stage()
+    shift = Shift(stage)
+    shift.step = 0.08
+    first, second, other = stage.client(), stage.client(), stage.client()
+    assert first.do("SENTINEL", "MASTERS") == b"*0\r\n"
+    shift.step = 0.0
+    assert second.do("SENTINEL", "MASTERS") == b""
+    assert not second.is_read()
+    assert other.do("PING") == PONG
+    assert other.do("SENTINEL", "MYID").startswith(b"$40\r\n")
+    stage.house.clock_s = lambda: 10.0
+    while shift.waiting:
+        shift.change()
+    assert second.transport.take() == b"*0\r\n"
+    assert second.is_read()
+
+
+def test_what_was_quick_the_last_time_does_not_wait() -> None:
+    stage = Stage()
+    shift = Shift(stage)
+    shift.step = 0.08
+    first, second = stage.client(), stage.client()
+    first.do("ROLE")
+    assert stage.house.expensive == {"role"}
+    shift.step = 0.0
+    stage.house.clock_s = lambda: 10.0
+    second.do("ROLE")
+    assert not stage.house.expensive
+
+
+def test_a_busy_machine_does_not_make_ping_an_expensive_command() -> None:
+    stage = Stage()
+    shift = Shift(stage)
+    shift.step = 0.08
+    stage.client().do("PING")
+    assert not stage.house.expensive

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from trio_sentinel.runtime import session_acl
 from trio_sentinel.runtime.session_rights import MAX_PROVEN
 
 from .port_stage import Client, MemoryFile, Stage, parsed, request
@@ -202,6 +203,14 @@ def test_errors_of_setuser_change_nothing(stage: Stage) -> None:
     )
     assert client.do("acl", "setuser", "a b") == b"-ERR Usernames can't contain spaces or null characters\r\n"
     assert client.read("acl", "users") == ["default"]
+
+
+def test_users_have_a_number(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_acl, "MAX_USERS", len(stage.house.rights.users) + 1)
+    client = stage.client()
+    assert client.do("ACL", "SETUSER", "new") == b"+OK\r\n"
+    assert client.do("ACL", "SETUSER", "newer") == b"-ERR Too many users\r\n"
+    assert client.do("ACL", "SETUSER", "new", "on") == b"+OK\r\n"
 
 
 def test_dryrun(stage: Stage) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Callable
 
 import pytest
 
-from .port_stage import Stage, request
+from trio_sentinel.runtime.session_tracking import MAX_PREFIXES
+
+from .port_stage import Client, Stage, request
 
 OK = b"+OK\r\n"
 PONG = b"+PONG\r\n"
@@ -74,6 +78,73 @@ def test_the_line_of_a_client() -> None:
         "resp": "3",
     }
     assert {key: fields[key] for key in expected} == expected
+
+
+def described(text: bytes, number: int) -> dict[str, str]:
+    """The fields of one line of CLIENT LIST."""
+    line = next(line for line in text.decode().splitlines() if line.startswith(f"id={number} "))
+    return dict(pair.split("=", 1) for pair in line.split())
+
+
+def test_the_bytes_that_a_client_makes_us_keep() -> None:
+    stage = Stage()
+    asking, beginning, deaf = stage.client(), stage.client(), stage.client(window=10)
+    beginning.say(b"*2\r\n$4\r\nPING\r\n$100\r\nabc")
+    deaf.do("PING", "x" * 93)  # a hundred bytes
+    text = asking.do("CLIENT", "LIST")
+    wanted = ("qbuf", "argv-mem", "omem", "events")
+    assert [described(text, 1)[key] for key in wanted] == ["0", "10", "0", "r"]
+    assert [described(text, 2)[key] for key in wanted] == ["3", "4", "0", "r"]
+    assert [described(text, 3)[key] for key in wanted] == ["0", "0", "90", "rw"]
+    idle, begun, full = (int(described(text, number)["tot-mem"]) for number in (1, 2, 3))
+    assert idle < begun
+    assert full == idle + 90
+
+
+def crowd(clients: int) -> tuple[list[Client], list[Callable[[], None]]]:
+    """Clients, of whom not a dozen can be listed at a time, and what was put off."""
+    stage = Stage()
+    ticks, later = itertools.count(), list[Callable[[], None]]()
+    stage.house.clock_s = lambda: next(ticks) * 0.0004
+    stage.house.after = lambda deed, delay_s: later.append(deed)
+    return [stage.client() for _ in range(clients)], later
+
+
+def go_on(later: list[Callable[[], None]]) -> None:
+    """Everything that was put off, and what that puts off."""
+    while later:
+        later.pop(0)()
+
+
+def test_a_long_list_is_written_in_slices_and_holds_up_nobody() -> None:
+    (asking, other, *_, leaving), later = crowd(200)
+    assert asking.say(request("CLIENT", "LIST") + request("PING", "behind")) == b""
+    assert len(later) == 1, "only a slice was written"
+    later.pop(0)()
+    assert other.do("PING") == PONG
+    leaving.handler.lost("x")
+    assert asking.session.output_bytes > 2000, "what is written counts"
+    go_on(later)
+    text, behind = asking.transport.take().rsplit(b"$6\r\n", 1)
+    assert behind == b"behind\r\n"
+    assert [line.split()[0] for line in text.decode().splitlines() if "=" in line] == [f"id={n}" for n in range(1, 200)]
+    assert asking.session.output_bytes == 0
+
+
+def test_nobody_writes_for_a_client_that_is_gone() -> None:
+    (asking, *_), later = crowd(200)
+    asking.do("CLIENT", "LIST")
+    asking.handler.lost("x")
+    go_on(later)
+    assert asking.transport.take() == b""
+
+
+def test_a_long_list_has_only_who_fits() -> None:
+    (asking, *_, named), later = crowd(200)
+    named.do("CLIENT", "SETNAME", "me")
+    asking.do("CLIENT", "LIST", "NAME", "me")
+    go_on(later)
+    assert asking.transport.take().count(b"id=") == 1
 
 
 def test_a_client_that_said_nothing_yet() -> None:
@@ -240,6 +311,13 @@ def test_a_pause_is_not_weakened() -> None:
 )
 def test_pause_errors(words: tuple[str, ...], text: str) -> None:
     assert str(Stage().client().read("CLIENT", "PAUSE", *words)) == "ERR " + text
+
+
+def test_tracking_prefixes_have_a_number() -> None:
+    client = Stage().client()
+    words = [word for number in range(MAX_PREFIXES) for word in ("PREFIX", f"{number:03d}")]
+    assert client.do("CLIENT", "TRACKING", "ON", "BCAST", *words) == OK
+    assert client.do("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "more").startswith(b"-ERR ")
 
 
 def test_what_has_nothing_to_do_here_is_accepted() -> None:

@@ -26,12 +26,14 @@ from trio_sentinel.model.state import (
 )
 from trio_sentinel.model.values import Address, Role
 from trio_sentinel.sim.options import Options
+from trio_sentinel.sim.process import SimSentinel
 
 Patch = pytest.MonkeyPatch
 
 FAILOVERS = (("kill server", 5), ("freeze server", 3), ("one-way cut", 2), ("isolate host", 2))
 CRASHES = (*FAILOVERS, ("crash sentinel", 4), ("trap sentinel", 8))
 DISKS = (*FAILOVERS, ("failing disk", 6), ("crash sentinel", 2))
+TORN = (("kill server", 8), ("operator failover", 4), ("torn write", 10), ("failing disk", 8), ("crash sentinel", 8))
 CUTS = (("partition", 5), ("one-way cut", 5), ("isolate host", 5), ("kill server", 3))
 MESS = (*FAILOVERS, ("replica astray", 6), ("priorities", 3), ("partition", 2))
 
@@ -468,6 +470,22 @@ def _deaf_to_news(patch: Patch) -> None:
     patch.setattr(topology, "_newer_configuration", lambda s, master, hello, switch: iter(()))
 
 
+def _file_trusted_at_start(patch: Patch) -> None:
+    """A start acts on what it reads, though a power failure may still take it back (seed 301691 of the full stage)."""
+    patch.setattr(SimSentinel, "settle", lambda self: True)
+
+
+def _torn_file_accepted(patch: Patch) -> None:
+    """The file is renamed before its content is on the disk, and what a power failure leaves of it is loaded: the lines
+    at the end are missing."""
+
+    def half(self: SimSentinel, *, keep: bool) -> None:
+        masters = tuple(attrs.evolve(line, config_epoch=0, leader_epoch=0) for line in self.disk.masters)
+        self.disk = attrs.evolve(self.disk, current_epoch=0, masters=masters)
+
+    patch.setattr(SimSentinel, "lose_power", half)
+
+
 DEFECTS: dict[str, Defect] = {
     "the vote is told before it is saved": Defect(_vote_not_saved, ("1", "4", "3", "10"), CRASHES),
     "votes are asked for before the own one is saved": Defect(_own_vote_not_saved, ("1", "4")),
@@ -486,6 +504,10 @@ DEFECTS: dict[str, Defect] = {
     "the epoch is forgotten at a restart": Defect(_epoch_forgotten_at_restart, ("1", "3", "4", "10", "20"), CRASHES),
     "an attempt uses an old epoch": Defect(_epoch_used_again, ("2", "3", "8", "10")),
     "a failed save is taken for a success": Defect(_disk_failure_ignored, ("1", "4", "15"), DISKS),
+    "the file is trusted before it is on the disk": Defect(
+        _file_trusted_at_start, ("1", "4", "15", "20"), TORN, (("pause_ms", 500),)
+    ),
+    "a torn file is accepted": Defect(_torn_file_accepted, ("1", "4", "20", "21", "22"), TORN),
     "an attempt without agreement": Defect(_stand_without_agreement, ("11",)),
     "an attempt right after the last one": Defect(_stand_again_at_once, ("11",), CUTS),
     "objectively down by one voice": Defect(_agreed_alone, ("12",)),

@@ -19,10 +19,12 @@ from trio_sentinel.runtime.link import CommandConnection
 from trio_sentinel.runtime.transport import SocketTransport
 from trio_sentinel.sim.options import Options
 from trio_sentinel.sim.stage import Scenery
+from trio_sentinel.sim.stage_disk import VirtualDisk
+from trio_sentinel.sim.stage_sentinel import StagedSentinel
 from trio_sentinel.wire import conf, orders
 from trio_sentinel.wire.replies import Reply, ReplyReader
 
-from .defects import CRASHES, DISKS, FAILOVERS, arena
+from .defects import CRASHES, DISKS, FAILOVERS, TORN, arena
 
 Patch = pytest.MonkeyPatch
 
@@ -31,9 +33,9 @@ SLOW = (*FAILOVERS, ("slow disk", 15), ("operator set", 6))
 SCENERY = Scenery(choppy=True)
 
 
-def small(seed: int, weights: tuple[tuple[str, int], ...]) -> Options:
+def small(seed: int, weights: tuple[tuple[str, int], ...], pause_ms: int = 1500) -> Options:
     """Where such a defect has its chance."""
-    return arena(seed, weights, harm_ms=15_000, write_ms=500)
+    return arena(seed, weights, harm_ms=15_000, calm_ms=8000, write_ms=500, pause_ms=pause_ms)
 
 
 @attrs.frozen
@@ -43,6 +45,7 @@ class StageDefect:
     plant: Callable[[Patch], None]
     found_by: tuple[str, ...]
     weights: tuple[tuple[str, int], ...] = FAILOVERS
+    pause_ms: int = 1500
 
 
 def says_saved_too_early(patch: Patch) -> None:
@@ -74,6 +77,16 @@ def _forgets(patch: Patch, forget: Callable[[Snapshot], Snapshot]) -> None:
         return write(self, old, configuration, forget(snapshot), **more)
 
     patch.setattr(conf.Rewriter, "rewrite", rewrite)
+
+
+def file_is_trusted_at_the_start(patch: Patch) -> None:
+    """A start acts on what it reads, though a power failure may still take it back."""
+    patch.setattr(StagedSentinel, "settle", lambda self: True)
+
+
+def file_is_renamed_before_it_is_synced(patch: Patch) -> None:
+    """What a power failure leaves of the content is read as it is."""
+    patch.setattr(VirtualDisk, "sync", lambda self, path: None)
 
 
 def file_without_votes(patch: Patch) -> None:
@@ -184,6 +197,10 @@ def delayed_answer_never_leaves(patch: Patch) -> None:
 STAGE_DEFECTS: dict[str, StageDefect] = {
     "a save is reported when it begins": StageDefect(says_saved_too_early, ("1", "4", "15"), CRASHES),
     "the newest is reported saved": StageDefect(newest_is_reported_saved, ("1", "4", "15"), SLOW),
+    "the file is trusted at the start": StageDefect(file_is_trusted_at_the_start, ("1", "4", "15", "20"), TORN, 500),
+    "the file is renamed unsynced": StageDefect(
+        file_is_renamed_before_it_is_synced, ("1", "4", "20", "21", "22", "ConfigError"), TORN, 500
+    ),
     "room is not waited for": StageDefect(room_is_not_waited_for, ("29", "30", "31", "32")),
     "the file keeps no votes": StageDefect(file_without_votes, ("4",), CRASHES),
     "the file keeps the first address": StageDefect(file_without_new_address, ("15",)),

@@ -67,7 +67,7 @@ def test_a_planted_defect_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -
     defect = STAGE_DEFECTS[name]
     defect.plant(monkeypatch)
     for n in range(MAX_SEEDS):
-        broken = run_full_options(small(FIRST + n, defect.weights), SCENERY).broken
+        broken = run_full_options(small(FIRST + n, defect.weights, defect.pause_ms), SCENERY).broken
         if broken is not None:
             match = re.search(r"property (\w+)", broken)
             finder = match[1] if match else broken.partition(":")[0]

@@ -213,6 +213,7 @@ def test_config_forms(words: tuple[str, ...]) -> None:
         (("announce-port", "1", "announce-port"), "ERR Duplicate argument 'announce-port' to SENTINEL CONFIG SET"),
         (("announce-port", "1", "Announce-IP"), "ERR Missing argument 'Announce-IP' value"),
         (("resolve-hostnames", "1"), "ERR Invalid value '1' to SENTINEL CONFIG SET 'resolve-hostnames'"),
+        (("sentinel-pass", requests.MASK), "ERR Invalid value '******' to SENTINEL CONFIG SET 'sentinel-pass'"),
         (("loglevel", "loud"), "ERR Invalid value 'loud' to SENTINEL CONFIG SET 'loglevel'"),
         (
             ("announce-ip", "\n"),

@@ -8,6 +8,7 @@ and the owner is kept where the system allows it.
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import secrets
@@ -24,6 +25,8 @@ from trio_sentinel.wire.conf import Configuration, load_configuration
 NEW_FILE_MODE: Final = 0o644
 ATTEMPTS: Final = 100
 """How many random names of a temporary file are tried before giving up."""
+NOTHING_TO_SYNC: Final = frozenset({errno.EINVAL, errno.EROFS})
+"""What a file system says that does not sync such a thing, or never changes."""
 
 
 class SaveError(SentinelError, OSError):
@@ -80,7 +83,29 @@ def save_file(path: str, content: bytes) -> None:
             temporary.unlink()
         raise
     with _step(lambda: "Could not sync config file dir"):
-        _sync_directory(target.parent)
+        _sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def settle_file(path: str) -> None:
+    """Bring to the disk what a reader finds at `path`. Blocks until it is there.
+
+    A process that died between the rename and its sync, or was told that this sync failed, leaves a new file that
+    everybody can read and that a power failure still takes back. Whoever acts on what it says must settle it first:
+    a vote that was told from it and then lost with the power could be given to another one.
+
+    Raises:
+        StartupError: the disk does not take it.
+    """
+    try:
+        target = Path(path).resolve()
+        _sync(target, os.O_RDONLY)
+        _sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return  # written anew by the first save
+    except OSError as error:
+        if error.errno not in NOTHING_TO_SYNC:
+            what = f"Fatal error, can't bring config file '{path}' to the disk: {error.strerror}"
+            raise StartupError(what) from error
 
 
 def _stat_or_none(path: Path) -> os.stat_result | None:
@@ -131,8 +156,8 @@ def _umask() -> int:
     return mask
 
 
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

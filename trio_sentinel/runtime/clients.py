@@ -295,6 +295,8 @@ class House:
     """Whole received chunks that held only requests with cacheable replies."""
     output_limits: dict[str, list[int]] = field(init=False)
     """By class of clients: hard limit, soft limit, seconds."""
+    expensive: set[str] = Factory(set)
+    """Full names of the commands that took long the last time."""
     _free_at_s: float = 0.0  # when those who asked for expensive things have waited as long as they took
     _replies: dict[int, dict[resp.Argv, bytes]] = Factory(lambda: {2: {}, 3: {}})
     _answers: dict[int, dict[bytes, Known]] = Factory(lambda: {2: {}, 3: {}})

@@ -7,7 +7,8 @@
 4. Whatever a client can make grow has a limit: unread replies and open slots stop the reading, subscribers
    that do not read are cut off.
 5. Nobody gets more than `SHARE_S` at a time, however much it sent at once; it goes on when all others had their turn,
-   and after something expensive only when that was made good (`House.hold_back`).
+   and after something expensive only when that was made good (`House.hold_back`). What is known to be expensive does
+   not even begin before that, on whichever connection it comes.
 """
 
 from __future__ import annotations
@@ -213,8 +214,16 @@ class Session:
     @property
     def memory(self) -> int:
         """Bytes that this client makes us keep."""
-        held_back = sum(map(len, self._deferred)) if self._deferred else 0
-        return self.reader.buffered + held_back + self.output_bytes + self.house.board.held(self).size
+        return self.reader.buffered + self._deferred_size + self.output_bytes + self.house.board.held(self).size
+
+    @property
+    def held_words(self) -> int:
+        """Bytes of the words of a request that is not complete, or held back."""
+        return self.reader.read_words + self._deferred_size
+
+    @property
+    def _deferred_size(self) -> int:
+        return sum(map(len, self._deferred)) if self._deferred else 0
 
     @property
     def last_command(self) -> str | None:
@@ -377,14 +386,16 @@ class Session:
                 self._deferred = None
                 if argv is None:
                     break
-                if len(argv) > MANY_WORDS and self.house.is_in_arrears:
+                if self._is_expensive(argv) and self.house.is_in_arrears:
                     self._deferred = argv
                     self._stop(Stop.TURN)
                     repeatable = False
                     break
                 repeatable = self._run(argv) and repeatable
                 batch.append(argv)
-                now_s = self.house.clock_s()
+                before_s, now_s = now_s, self.house.clock_s()
+                if now_s - before_s >= EXPENSIVE_S or self.house.expensive:
+                    self._note_cost(now_s - before_s)
                 if now_s - began_s >= SHARE_S and not self.closing:
                     self._stop(Stop.TURN)
         except ProtocolError as wrong:
@@ -404,6 +415,25 @@ class Session:
             else:
                 self.house.later(self._next_turn)
         self._finish()
+
+    def _is_expensive(self, argv: Argv) -> bool:
+        """Whether this will take long, as far as is known: it has thousands of words, or took long the last time."""
+        if len(argv) > MANY_WORDS:
+            return True
+        if not self.house.expensive:
+            return False
+        command, wrong = self._find(argv)
+        return command is not None and wrong is None and command.name in self.house.expensive
+
+    def _note_cost(self, took_s: float) -> None:
+        """Remember whether the command that just ran is an expensive one. One that never is, is never taken for one:
+        a busy machine lets every command take long."""
+        if self._last is None or self._last in CACHEABLE:
+            return
+        if took_s >= EXPENSIVE_S:
+            self.house.expensive.add(self._last)
+        else:
+            self.house.expensive.discard(self._last)
 
     def _break_off(self, wrong: ProtocolError) -> None:
         """Answer a breach of the protocol and close."""

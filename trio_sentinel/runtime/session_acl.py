@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from trio_sentinel.runtime.session_client import line_of
+from trio_sentinel.runtime.session_listing import line_of
 from trio_sentinel.runtime.session_outbox import Reply, Slot
 from trio_sentinel.wire import acl_file, resp
 from trio_sentinel.wire.acl_log import Refusal

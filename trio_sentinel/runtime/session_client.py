@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from trio_sentinel.runtime.session_listing import Filter, flags_of, line_of, listed
 from trio_sentinel.runtime.session_outbox import NOTHING, Mute, Reply
 from trio_sentinel.wire import resp
 from trio_sentinel.wire.acl_file import DEFAULT
@@ -28,88 +29,7 @@ def checked_name(name: bytes) -> bytes:
     return name
 
 
-# ---------------------------------------------------------------- description
-
-
-def flags_of(session: Session) -> str:
-    """The letters of ``flags``."""
-    letters = "".join(
-        letter
-        for letter, is_so in (
-            ("P", session.subscriptions > 0),
-            ("t", session.tracking is not None),
-            ("B", session.tracking is not None and b"bcast" in session.tracking.modes),
-            ("c", session.closing),
-            ("U", session.transport.local_host == ""),
-            ("e", session.no_evict),
-        )
-        if is_so
-    )
-    return letters or "N"
-
-
-def told_who(session: Session) -> str:
-    """Who a client is, for a line of the log."""
-    return (
-        f"id={session.id} addr={session.transport.remote} laddr={session.transport.local} fd=0 "
-        f"name={told(session.name)} user={DEFAULT if session.user is None else session.user.name} "
-        f"lib-name={told(session.lib_name)} lib-ver={told(session.lib_ver)}"
-    )
-
-
-def line_of(session: Session) -> bytes:
-    """One line of CLIENT LIST without its line end. Sizes that stock knows and we do not are 0, as is ``fd``."""
-    now_ms = session.house.mind.now_ms()
-    held = session.house.board.held(session)
-    unread, unsent = session.reader.buffered, session.output_bytes
-    fields: list[tuple[str, str | int]] = [
-        ("id", session.id),
-        ("addr", session.transport.remote),
-        ("laddr", session.transport.local),
-        ("fd", 0),
-        ("name", told(session.name)),
-        ("age", (now_ms - session.connected_at_ms) // 1000),
-        ("idle", (now_ms - session.active_at_ms) // 1000),
-        ("flags", flags_of(session)),
-        ("capa", ""),
-        ("db", 0),
-        ("sub", len(held.channels)),
-        ("psub", len(held.patterns)),
-        ("ssub", 0),
-        ("multi", -1),
-        ("watch", 0),
-        ("qbuf", unread),
-        ("qbuf-free", 0),
-        ("argv-mem", 0),
-        ("multi-mem", 0),
-        ("rbs", 0),
-        ("rbp", 0),
-        ("obl", 0),
-        ("oll", len(session.outbox.slots)),
-        ("omem", unsent),
-        ("tot-mem", unread + unsent),
-        ("events", "rw" if unsent else "r"),
-        ("cmd", session.last_command or "NULL"),
-        ("user", DEFAULT if session.user is None else session.user.name),
-        ("redir", -1 if session.tracking is None else session.tracking.redirect),
-        ("resp", session.proto),
-        ("lib-name", told(session.lib_name)),
-        ("lib-ver", told(session.lib_ver)),
-        ("tot-net-in", session.net_input),
-        ("tot-net-out", session.net_output),
-        ("tot-cmds", session.commands_run),
-    ]
-    return resp.text(" ".join(f"{key}={value}" for key, value in fields))
-
-
-def info(session: Session, argv: Argv) -> Reply:
-    """CLIENT INFO."""
-    return resp.verbatim(line_of(session) + b"\n", session.proto)
-
-
 # ---------------------------------------------------------------- filters
-
-Filter = Callable[["Session"], bool]
 
 
 def _seconds(word: bytes, what: str) -> int:
@@ -197,12 +117,12 @@ _MAKERS: Final[dict[bytes, Callable[[Session, bytes], Filter]]] = {
 _NEVER_NEGATED: Final = (b"maxage", b"idle")
 
 
-def _negated(wanted: Filter) -> Filter:
-    return lambda client: not wanted(client)
+def _negated(fits: Filter) -> Filter:
+    return lambda client: not fits(client)
 
 
-def matching(asking: Session, words: Argv, *, skip_me: bool) -> list[Session]:
-    """The clients that fit every filter in `words`. Of equal filters the last counts; ids add up."""
+def wanted(asking: Session, words: Argv, *, skip_me: bool) -> Filter:
+    """Whether a client fits every filter in `words`. Of equal filters the last counts; ids add up."""
     filters: dict[bytes, Filter] = {}
     ids: dict[bytes, set[int]] = {}
     at = 0
@@ -214,8 +134,8 @@ def matching(asking: Session, words: Argv, *, skip_me: bool) -> list[Session]:
         if base == b"id":
             named, at = _numbers(words, at + 1)
             ids.setdefault(option, set()).update(named)
-            wanted = _numbered(ids[option])
-            filters[option] = wanted if base == option else _negated(wanted)
+            fits = _numbered(ids[option])
+            filters[option] = fits if base == option else _negated(fits)
             continue
         at += 2
         if option == b"skipme":
@@ -225,13 +145,10 @@ def matching(asking: Session, words: Argv, *, skip_me: bool) -> list[Session]:
             continue
         if base not in _MAKERS or (base != option and base in _NEVER_NEGATED):
             raise refuse("syntax error")
-        wanted = _MAKERS.get(option, _MAKERS[base])(asking, value)
-        filters[option] = wanted if base == option else _negated(wanted)
-    return [
-        client
-        for client in asking.house.clients
-        if not (skip_me and client is asking) and all(wanted(client) for wanted in filters.values())
-    ]
+        fits = _MAKERS.get(option, _MAKERS[base])(asking, value)
+        filters[option] = fits if base == option else _negated(fits)
+    all_of = tuple(filters.values())
+    return lambda client: not (skip_me and client is asking) and all(fits(client) for fits in all_of)
 
 
 def _numbers(words: Argv, at: int) -> tuple[set[int], int]:
@@ -249,10 +166,14 @@ def _numbered(ids: set[int]) -> Filter:
     return lambda client: client.id in ids
 
 
+def info(session: Session, argv: Argv) -> Reply:
+    """CLIENT INFO."""
+    return resp.verbatim(line_of(session, running=argv) + b"\n", session.proto)
+
+
 def list_(session: Session, argv: Argv) -> Reply:
     """CLIENT LIST [filters]."""
-    found = matching(session, argv[2:], skip_me=False)
-    return resp.verbatim(b"".join(line_of(client) + b"\n" for client in found), session.proto)
+    return listed(session, argv, wanted(session, argv[2:], skip_me=False))
 
 
 def kill(session: Session, argv: Argv) -> Reply:
@@ -263,7 +184,8 @@ def kill(session: Session, argv: Argv) -> Reply:
             raise refuse("No such client")
         _close(session, found)
         return resp.OK
-    found = matching(session, argv[2:], skip_me=True)
+    fits = wanted(session, argv[2:], skip_me=True)
+    found = [client for client in session.house.clients if fits(client)]
     _close(session, found)
     return resp.integer(len(found))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from trio_sentinel.errors import CommandRefused
 from trio_sentinel.model.inputs import HelloHeard
 from trio_sentinel.runtime import session_acl, session_client, session_sentinel, session_tracking
+from trio_sentinel.runtime.session_listing import told_who
 from trio_sentinel.runtime.session_outbox import NOTHING, Reply
 from trio_sentinel.runtime.session_rights import Account
 from trio_sentinel.wire import info, requests, resp
@@ -196,7 +197,7 @@ def shutdown(session: Session, argv: Argv) -> Reply:
     if b"failover" in words:
         raise refuse("SHUTDOWN FAILOVER is only supported in cluster mode.")
     session.closing = True  # what came in the same packet does not run any more
-    session.house.shutdown(f"User requested shutdown... (user request from '{session_client.told_who(session)}')")
+    session.house.shutdown(f"User requested shutdown... (user request from '{told_who(session)}')")
     return NOTHING
 
 

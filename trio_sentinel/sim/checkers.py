@@ -2,7 +2,8 @@
 
 Rules of this file:
 
-1. A checker believes what it saw itself: replies that were sent, files as they are on disk, the fold of the events.
+1. A checker believes what it saw itself: replies that were sent, files as the worst power failure would leave them, the
+   fold of the events.
    It never asks the rules of the model whether they are right.
 2. Each violation names the property. Conditions that the spec puts on a property are stated where it is checked.
 """
@@ -442,7 +443,7 @@ class Checker:
         past.said_raw[hello.master] = raw
         risen = hello.current_epoch >= past.current_epoch
         require(risen, 1, f"{sentinel.name}: its epoch falls from {past.current_epoch} to {hello.current_epoch}")
-        disk = sentinel.disk
+        disk = sentinel.kept
         kept = [disk.current_epoch, *(m.config_epoch for m in disk.masters), *(m.leader_epoch for m in disk.masters)]
         require(
             max(kept) >= hello.current_epoch, 1, f"{sentinel.name} tells epoch {hello.current_epoch} before saving it"
@@ -481,7 +482,7 @@ class Checker:
         too, but nobody reads it: it promises nothing.)"""
         if effect.candidate is None:
             return
-        shadow, disk = self.shadows[sentinel], sentinel.disk
+        shadow, disk = self.shadows[sentinel], sentinel.kept
         known = _line(sentinel, effect.master)
         kept = max(
             [disk.current_epoch, *(m.leader_epoch for m in disk.masters), *(m.config_epoch for m in disk.masters)]
@@ -528,8 +529,8 @@ class Checker:
 
 
 def _line(sentinel: SimSentinel, name: str) -> MasterSnapshot | None:
-    """The master `name` as the sentinel's file has it."""
-    return next((known for known in sentinel.disk.masters if known.name == name), None)
+    """The master `name` as the sentinel's file has it for certain, whatever happens to the power."""
+    return next((known for known in sentinel.kept.masters if known.name == name), None)
 
 
 def _master(shadow: Shadow, event: Any) -> Master:

@@ -16,10 +16,12 @@ from trio_sentinel.model import inputs as i
 from trio_sentinel.model.values import Address, Hello, RunId
 from trio_sentinel.sim.cluster import Cluster, FakeServer, SimSentinel
 from trio_sentinel.sim.options import FAULTS, Options
-from trio_sentinel.sim.process import CRASH_POINTS, Trap
+from trio_sentinel.sim.process import CRASH_POINTS, SAVE_DONE, SAVE_HALF, Trap
 from trio_sentinel.sim.redis import Mood
 
 FOREVER = 10**9
+OVERTAKE_MS, OVERTAKE_STEP_MS = 5000, 5
+"""How long the second of two operators waits for the new master, and how often he looks."""
 SECOND = "-again"
 """The tail of a second name."""
 
@@ -206,6 +208,15 @@ class Harm:
             sentinel.trap = Trap(self.dice.choice(CRASH_POINTS), self.dice.choice((1, 1, 2, 3)))
         return ", ".join(f"{s.name} {s.trap.point}, time {s.trap.left}" for s in chosen if s.trap is not None)
 
+    def torn_write(self) -> str:
+        """The power of a sentinel's host will fail in the middle of a save, or right after it."""
+        sentinel = self._sentinel()
+        if sentinel is None:
+            return ""
+        point = self.dice.choice((SAVE_HALF, SAVE_HALF, SAVE_DONE))
+        sentinel.trap = Trap(point, self.dice.choice((1, 1, 2)), with_host=True)
+        return f"{sentinel.name} {point}, time {sentinel.trap.left}"
+
     def freeze_sentinel(self) -> str:
         """A process pause: below or beyond what makes it doubt its clock."""
         sentinel = self._sentinel()
@@ -345,6 +356,33 @@ class Harm:
             server.touched_at_ms = self.world.now_ms
         sentinel.ask(lambda n: i.FailoverAsked(n, name, coordinated))
         return f"{name} at {sentinel.name}"
+
+    def operator_overtakes(self) -> str:
+        """SENTINEL FAILOVER, and again at another sentinel as soon as that one has heard of the new master: the first
+        leader may still bring replicas over, above all when one of them does not obey."""
+        sentinel, name = self._sentinel(), self._name()
+        others = [other for other in self.cluster.each_up() if other is not sentinel]
+        replicas = [server for server in self.cluster.servers.values() if server.master is not None]
+        if sentinel is None or not others:
+            return ""
+        other, before = self.dice.choice(others), _address(sentinel, name)
+        told = f"{name} at {sentinel.name}, then at {other.name}"
+        if replicas and self.dice.random() < 0.7:
+            stubborn = self.dice.choice(replicas)
+            stubborn.refuses_orders = True
+            self.world.after(self._length_ms(), setattr, stubborn, "refuses_orders", False)
+            told += f"; {stubborn.address} does not obey"
+        sentinel.ask(lambda n: i.FailoverAsked(n, name, False))
+        self._overtake(other, name, before, self.world.now_ms + OVERTAKE_MS)
+        return told
+
+    def _overtake(self, sentinel: SimSentinel, name: str, before: Address, until_ms: int) -> None:
+        if self.cluster.peaceful or self.world.now_ms >= until_ms:
+            return
+        if not sentinel.up or _address(sentinel, name) == before:
+            self.world.after(OVERTAKE_STEP_MS, self._overtake, sentinel, name, before, until_ms)
+        else:
+            sentinel.ask(lambda n: i.FailoverAsked(n, name, False))
 
     def operator_set(self) -> str:
         """SENTINEL SET at one sentinel only."""
@@ -516,6 +554,8 @@ DEEDS: dict[str, Callable[[Harm], str]] = {
     "announced elsewhere": Harm.announced_elsewhere,
     "second name": Harm.second_name,
     "bad hello": Harm.bad_hello,
+    "torn write": Harm.torn_write,
+    "operator overtakes": Harm.operator_overtakes,
 }
 assert tuple(DEEDS) == FAULTS
 

@@ -126,9 +126,13 @@ class Network:
         return not self.cut or source == target or (source, target) not in self.cut
 
     def heal(self) -> None:
-        """Everything is connected again, at full speed."""
+        """Everything is connected again, at full speed; what is on its way arrives now."""
         self.cut.clear()
         self.slow.clear()
+        arrives_ms = self.world.now_ms + self.latency_ms[1]
+        moved = self.world.hurry((self._arrive, self._syn_answered, self._reset), arrives_ms)
+        for line in (arguments[1] for arguments in moved if len(arguments) > 1):
+            line.free_at_ms = arrives_ms
 
     # ------------------------------------------------------------ connections
 
@@ -207,15 +211,17 @@ class Network:
     def send(self, wire: Wire, item: Any, *, back: bool = False) -> None:
         """Send something over a connection, from its owner or back to it."""
         line = wire.back if back else wire.out
-        world = self.world
-        if line.packet is not None and line.sent_at_ms == world.now_ms:
+        now_ms = self.world.now_ms
+        if line.packet is not None and line.sent_at_ms == now_ms:
             line.packet.append(item)
             return
-        line.packet = [item]
-        line.sent_at_ms = world.now_ms
-        arrives_ms = world.now_ms + self.delay_ms(*((wire.there, wire.here) if back else (wire.here, wire.there)))
-        line.free_at_ms = max(line.free_at_ms, arrives_ms)
-        world.at(line.free_at_ms, self._arrive, wire, line, line.packet)
+        line.packet = packet = [item]
+        line.sent_at_ms = now_ms
+        here, there = (wire.there, wire.here) if back else (wire.here, wire.there)
+        arrives_ms = now_ms + self.delay_ms(here, there)
+        if arrives_ms > line.free_at_ms:
+            line.free_at_ms = arrives_ms
+        self.world.at(line.free_at_ms, self._arrive, wire, line, packet)
 
     def _arrive(self, wire: Wire, line: Line, packet: list[Any]) -> None:
         if line.packet is packet:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LAZY_SAVE_MS = 50
 """How long a save that nobody waits for may wait for company."""
+LATE_SHARE = 0.3
+"""How often a failing disk fails after the rename: the file is new, and whoever wrote it hears of a failure."""
 
 SAVE_BEGINS, SAVE_HALF, SAVE_DONE = "before a save", "during a save", "after a save, before it is known"
 CRASH_POINTS: tuple[str, ...] = (
@@ -55,6 +57,8 @@ class Trap:
 
     point: str
     left: int
+    with_host: bool = False
+    """By a power failure."""
 
 
 def _ponged(ping: fx.SendPing) -> i.PingAnswered:
@@ -106,6 +110,9 @@ class Mind(Protocol):
 class SimSentinel:
     """One sentinel process: an engine, its disk, its connections."""
 
+    _file: Snapshot
+    _kept: Snapshot
+
     def __init__(self, cluster: Cluster, name: str, address: Address, snapshot: Snapshot) -> None:
         self.cluster = cluster
         self.world = cluster.world
@@ -146,6 +153,7 @@ class SimSentinel:
         self._started_at_ms = 0
         self._saving = False
         self._to_save: tuple[int, Snapshot, bool] | None = None
+        self._writing: Snapshot | None = None
         self._lazy_until_ms: int | None = None
 
     # ------------------------------------------------------------ clocks
@@ -166,11 +174,14 @@ class SimSentinel:
     # ------------------------------------------------------------ life
 
     def start(self) -> None:
-        """Begin from what is on disk."""
+        """Begin from what is in the file, if that comes to the disk."""
+        if not self.settle():
+            self.cluster.restart_later(self)
+            return
         self.up, self.host_up, self.frozen = True, True, False
         self.life += 1
         self.links, self.commands, self.answers, self.stalled, self.pongs, self.voices = {}, {}, {}, [], {}, {}
-        self._saving, self._to_save, self._lazy_until_ms = False, None, None
+        self._saving, self._to_save, self._writing, self._lazy_until_ms = False, None, None, None
         self._started_at_ms = self.world.now_ms
         self.engine = self._new_mind()
         self.checker.started(self)
@@ -192,6 +203,7 @@ class SimSentinel:
         for wire in self.links.values():
             self.network.close(wire)
         self.links, self.commands, self.answers, self.stalled = {}, {}, {}, []
+        self._leave_file(with_host=with_host)
 
     def freeze(self, length_ms: int | None) -> None:
         """SIGSTOP, and SIGCONT after `length_ms` if given."""
@@ -222,8 +234,8 @@ class SimSentinel:
         trap.left -= 1
         if trap.left > 0:
             return False
-        self.cluster.seen[f"crash {point}"] += 1
-        self.crash()
+        self.cluster.seen[f"{'power failure' if trap.with_host else 'crash'} {point}"] += 1
+        self.crash(with_host=trap.with_host)
         self.cluster.restart_later(self)
         return True
 
@@ -426,6 +438,47 @@ class SimSentinel:
 
     # ------------------------------------------------------------ the disk
 
+    @property
+    def disk(self) -> Snapshot:
+        """What the file says to whoever reads it now."""
+        return self._file
+
+    @disk.setter
+    def disk(self, snapshot: Snapshot) -> None:
+        """The file is written, and on the disk."""
+        self._file = self._kept = snapshot
+
+    @property
+    def kept(self) -> Snapshot:
+        """What the file says after the worst power failure."""
+        return self._kept
+
+    def settle(self) -> bool:
+        """What a start does with the file before it says anything from it; False when the disk refuses."""
+        if self._kept is not self._file and self.disk_fails and self.world.random.random() < LATE_SHARE:
+            self.cluster.seen["a start is refused by the disk"] += 1
+            return False
+        self._kept = self._file
+        return True
+
+    def _leave_file(self, *, with_host: bool) -> None:
+        """A process ends, perhaps in the middle of a save: before the rename or after it. A power failure loses a
+        rename that is not synced, or does not."""
+        dice = self.world.random
+        if self._writing is not None and dice.random() < 0.5:
+            self._file = self._writing
+        self._writing = None
+        if with_host and self._file is not self._kept:
+            self.lose_power(keep=dice.random() < 0.5)
+
+    def lose_power(self, *, keep: bool) -> None:
+        """What is not on the disk for certain is there, or is not."""
+        if keep:
+            self._kept = self._file
+        else:
+            self.cluster.seen["a power failure takes a file back"] += 1
+            self._file = self._kept
+
     def _save(self, effect: fx.SaveConfig) -> None:
         """One write at a time; what is asked for meanwhile is joined into the next."""
         urgent = effect.urgent or (self._to_save is not None and self._to_save[2])
@@ -446,7 +499,7 @@ class SimSentinel:
         self._to_save = None
         if self._reach(SAVE_BEGINS):
             return
-        self._saving = True
+        self._saving, self._writing = True, snapshot
         length_ms = self.world.random.randint(*self.save_ms)
         self.world.after(length_ms, self._saved, self.life, version, snapshot)
 
@@ -461,10 +514,13 @@ class SimSentinel:
         if self.frozen:
             self.stalled.append((self._saved, (life, version, snapshot)))
             return
-        if self._reach(SAVE_HALF):  # a rename is whole or not at all
+        if self._reach(SAVE_HALF):
             return
-        self._saving = False
+        self._saving, self._writing = False, None
         if self.disk_fails:
+            if self.world.random.random() < LATE_SHARE:
+                self._file = snapshot
+                self.cluster.seen["a save that failed after its rename"] += 1
             self.feed(i.ConfigSaveFailed(version, "No space left on device"))
         else:
             self.disk = snapshot

@@ -13,6 +13,7 @@ from attrs import Factory, define
 from trio_sentinel.errors import InvariantViolation
 from trio_sentinel.model import events as e
 from trio_sentinel.model.settings import MasterSettings
+from trio_sentinel.model.state import Master
 from trio_sentinel.model.values import Address
 from trio_sentinel.sim.checkers import Broken, require
 from trio_sentinel.sim.cluster import Cluster, SimSentinel, Told
@@ -23,9 +24,13 @@ from trio_sentinel.sim.world import World
 
 WARM_UP_MS = 3000
 LOOK_EVERY_MS = 1000
-CALM_MS = 25_000
-"""After everything has come to rest, it must stay so for this long."""
+HOPELESS_MS = 60_000
+"""A dead end that lasted for so long is one."""
 EXAM_STEP_MS = 100
+SETTLE_MS = 100
+"""What an order takes to be carried out by a process that has nothing else to do ..."""
+ORDERS_MS = 60_000
+"""... and by one that has: a stock sentinel stands still for each write, and each of an operator's words is a write."""
 LATE_ANSWER_MS = 10_000
 """Nothing takes so long in peace."""
 MAX_WAITING = 20_000
@@ -155,20 +160,15 @@ def found(error: BaseException, report: Report, cluster: Cluster) -> None:
     cluster.note(report.broken)
 
 
-def play(
-    cluster: Cluster, options: Options, report: Report, *, settle_ms: int = 0, calm_ms: int = CALM_MS
-) -> Iterator[int]:
+def play(cluster: Cluster, options: Options, report: Report, *, settle_ms: int = SETTLE_MS) -> Iterator[int]:
     """The phases of a run. Yields how much time, in ms, whoever drives the world lets pass before it goes on; an
-    operator's words take `settle_ms` to be carried out, and rest must last `calm_ms`. Raises one of FINDINGS."""
+    operator's words take `settle_ms` to be carried out. Raises one of FINDINGS."""
     yield WARM_UP_MS
     Harm(cluster, options).begin()
     yield options.harm_ms
     make_peace(cluster, options)
-    if settle_ms:
-        yield settle_ms
-        make_peace(cluster, options)  # some order of an operator may have been carried out since
-        yield settle_ms
-    report.rest_ms = yield from _await_rest(cluster, options, calm_ms)
+    yield from _carry_out_orders(cluster, options, settle_ms)
+    report.rest_ms = yield from _await_rest(cluster, options)
     for sentinel in cluster.each_up():
         require_no_lost_answers(sentinel)
     if report.rest_ms is not None:
@@ -177,37 +177,59 @@ def play(
         sentinel.checker.ended(sentinel)
 
 
-def _await_rest(cluster: Cluster, options: Options, calm_ms: int) -> Generator[int, None, int | None]:
+def _carry_out_orders(cluster: Cluster, options: Options, settle_ms: int) -> Iterator[int]:
+    """Let what operators ordered before peace be carried out, by processes that stood still then, too; and put right
+    what came of it."""
+    late_ms = cluster.world.now_ms + ORDERS_MS
+    yield settle_ms
+    while any(sentinel.answers for sentinel in cluster.each_up()) and cluster.world.now_ms < late_ms:
+        yield settle_ms
+    make_peace(cluster, options)
+    yield settle_ms
+
+
+def _await_rest(cluster: Cluster, options: Options) -> Generator[int, None, int | None]:
     """Wait until nothing is wrong any more, and a while longer; None for a dead end."""
     began_ms = cluster.world.now_ms
     limit_ms = began_ms + peace_bound_ms(options)
+    hopeful_at_ms = began_ms
     while True:
         wrong = what_is_wrong(cluster)
         if wrong is None:
             rest_ms = cluster.world.now_ms - began_ms
             told = len(cluster.told)
-            yield calm_ms
+            yield options.calm_ms
             wrong = what_is_wrong(cluster)
             restless = [t for t in cluster.told[told:] if isinstance(t.event, e.FailoverStarted | e.MasterSwitched)]
             if wrong is None and not restless:
                 return rest_ms
-        if cluster.world.now_ms >= limit_ms:
-            if wrong is not None and any(is_dead_end(cluster, name) for name in cluster.settings):
-                cluster.seen["dead end: nobody eligible"] += 1
-                return None
-            if any(is_split(cluster, name) for name in cluster.settings):
-                cluster.seen["dead end: two addresses in one contested epoch"] += 1
-                return None
-            if any(is_parted(cluster, name) for name in cluster.settings):
-                cluster.seen["dead end: made to forget all that others know"] += 1
-                return None
-            if cluster.excused:
-                cluster.seen["no rest, and a stock member excuses it"] += 1
-                return None
+        now_ms = cluster.world.now_ms
+        dead_end = _dead_end(cluster, wrong)
+        if dead_end is None or wrong is None:
+            hopeful_at_ms = now_ms
+        is_over = now_ms >= limit_ms
+        if dead_end is not None and (is_over or now_ms - hopeful_at_ms >= HOPELESS_MS):
+            cluster.seen[f"dead end: {dead_end}"] += 1
+            return None
+        if is_over and cluster.excused:
+            cluster.seen["no rest, and a stock member excuses it"] += 1
+            return None
+        if is_over:
             raise Broken(*(wrong or (29, "there is no rest: a failover in a healthy deployment")))
         yield LOOK_EVERY_MS
         if cluster.world.waiting > MAX_WAITING:
             raise Broken(32, f"{cluster.world.waiting} deeds are waiting")
+
+
+def _dead_end(cluster: Cluster, wrong: tuple[int, str] | None) -> str | None:
+    """Why only an operator can put right what is wrong, if that is so."""
+    if wrong is not None and any(is_dead_end(cluster, name) for name in cluster.settings):
+        return "nobody eligible"
+    if any(is_split(cluster, name) for name in cluster.settings):
+        return "two addresses in one contested epoch"
+    if any(is_parted(cluster, name) for name in cluster.settings):
+        return "made to forget all that others know"
+    return None
 
 
 def what_is_wrong(cluster: Cluster) -> tuple[int, str] | None:
@@ -304,11 +326,16 @@ def is_dead_end(cluster: Cluster, name: str) -> bool:
     return bool(down)
 
 
+def _watching(cluster: Cluster, name: str) -> list[Master]:
+    """The master `name` as each of those sees it that watch it."""
+    return [s.engine.state.masters[name] for s in cluster.sentinels.values() if name in s.engine.state.masters]
+
+
 def is_split(cluster: Cluster, name: str) -> bool:
     """Whether two leaders of one epoch, both of them lawful (forced by operators, or doubles from a copied file), left
     two configurations behind that are equally new. Only another failover puts that right."""
-    views = [sentinel.engine.state.masters[name] for sentinel in cluster.sentinels.values()]
-    newest = max(view.config_epoch for view in views)
+    views = _watching(cluster, name)
+    newest = max((view.config_epoch for view in views), default=0)
     addresses = {view.address for view in views if view.config_epoch == newest}
     lawful = bool(cluster.checker.doubles) or (name, newest) in cluster.checker.contested
     return lawful and len(addresses) > 1
@@ -318,7 +345,7 @@ def is_parted(cluster: Cluster, name: str) -> bool:
     """Whether an operator made sentinels forget every server that they have in common, so that they cannot meet."""
     if not any(cluster.seen[f"fault operator {order}"] for order in ("reset", "remove")):
         return False
-    masters = [sentinel.engine.state.masters[name] for sentinel in cluster.sentinels.values()]
+    masters = _watching(cluster, name)
     known = [{master.address, *master.replicas} for master in masters]
     return any(one.isdisjoint(other) for one, other in itertools.combinations(known, 2))
 

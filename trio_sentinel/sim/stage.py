@@ -181,6 +181,7 @@ def draw_full(seed: int) -> Options:
         clock_ppm=tuple(dice.choice((0, 0, 200, -200, 20_000, -20_000)) for _ in range(sentinels)),
         harm_ms=dice.choice((10_000, 15_000, 25_000)),
         write_ms=500,
+        calm_ms=CALM_MS,
         members=(),
     )
 
@@ -244,7 +245,7 @@ async def _play(cluster: StageCluster, options: Options, report: Report) -> None
     populate(cluster, options)
     if cluster.scenery.nuisance:
         Nuisance(cluster, cluster.world.now_ms + WARM_UP_MS + options.harm_ms).begin()
-    for length_ms in play(cluster, options, report, settle_ms=SETTLE_MS, calm_ms=CALM_MS):
+    for length_ms in play(cluster, options, report, settle_ms=SETTLE_MS):
         await trio.sleep_until((cluster.world.now_ms + length_ms) / 1000)
         if cluster.error is not None:
             raise Broken("stage", "a daemon failed")

@@ -1,13 +1,15 @@
-"""The disk of one virtual host: files that are whole, old or new, whatever happens in between.
+"""The disk of one virtual host, which keeps no more than a real one promises.
 
-A save takes the steps of a careful program: a temporary file, its sync, the rename, the sync of the directory. A crash
-before the rename leaves the old file, one after it the new one, and a power failure before the last sync either. A
-full disk fails before the rename, or after it: then the caller hears of a failure, and the new file is there.
+A save takes the steps of a careful program: a temporary file, its sync, the rename, the sync of the directory. A
+process that dies in between leaves what it had done. A power failure leaves a beginning of what was written and not
+synced, and loses renames that were not synced, or not. A full disk fails before the rename, or after it: then the
+caller hears of a failure, and the new file is there.
 """
 
 from __future__ import annotations
 
 import errno
+import random
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -15,13 +17,15 @@ from attrs import Factory, define
 
 from trio_sentinel.model.engine import Engine
 from trio_sentinel.model.snapshot import Snapshot
-from trio_sentinel.sim.process import SAVE_BEGINS, SAVE_DONE, SAVE_HALF
+from trio_sentinel.sim.process import LATE_SHARE, SAVE_BEGINS, SAVE_DONE, SAVE_HALF
 from trio_sentinel.wire import conf
 
 if TYPE_CHECKING:
     from trio_sentinel.sim.stage_sentinel import StagedSentinel
 
 CONF: Final = "/etc/sentinel.conf"
+TEMPORARY: Final = "/etc/sentinel.conf.half"
+"""Left behind by a crash, and read by nobody. (Real names are drawn.)"""
 FULL: Final = "No space left on device"
 
 
@@ -30,8 +34,11 @@ class VirtualDisk:
     """Files by path."""
 
     files: dict[str, bytes] = Factory(dict)
+    """What a reader finds."""
     unsynced: dict[str, bytes] = Factory(dict)
     """What was there before a rename that is not yet durable."""
+    dirty: set[str] = Factory(set)
+    """Files whose content is not yet durable."""
 
     def read(self, path: str) -> bytes:
         """The content of a file. Raises OSError."""
@@ -39,11 +46,41 @@ class VirtualDisk:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
         return self.files[path]
 
-    def lose_power(self, *, keep: bool) -> None:
-        """What was not durable is there, or is not."""
-        if not keep:
-            self.files |= self.unsynced
+    def write(self, path: str, content: bytes) -> None:
+        """A whole file anew."""
+        self.files[path] = content
+        self.dirty.add(path)
+
+    def sync(self, path: str) -> None:
+        """fsync of a file."""
+        self.dirty.discard(path)
+
+    def rename(self, old: str, new: str) -> None:
+        """One file in the place of another."""
+        self.unsynced.setdefault(new, self.files.get(new, b""))
+        self.files[new] = self.files.pop(old)
+        if old in self.dirty:
+            self.dirty.remove(old)
+            self.dirty.add(new)
+
+    def sync_directory(self) -> None:
+        """fsync of the directory: names stay from now on."""
         self.unsynced.clear()
+
+    def kept(self, path: str) -> bytes:
+        """What is certainly still there after a power failure, if it was ever synced."""
+        return self.unsynced.get(path, self.files[path])
+
+    def lose_power(self, dice: random.Random) -> None:
+        """What was not durable is there, or is not, or is there in part."""
+        if dice.random() < 0.5:
+            self.files |= self.unsynced
+            self.dirty -= self.unsynced.keys()
+        for path in sorted(self.dirty):
+            content = self.files[path]
+            self.files[path] = content[: dice.randint(0, len(content))]
+        self.unsynced.clear()
+        self.dirty.clear()
 
 
 class VirtualStore:
@@ -65,19 +102,21 @@ class VirtualStore:
         content = self._rewriter.rewrite(before, self._configuration, snapshot, resolved=self._engine.state.names.get)
         length_ms = dice.randint(*sentinel.save_ms)
         renamed_ms = dice.randint(0, length_ms)
+        disk.write(TEMPORARY, content[: len(content) // 2])
         await trio.sleep(renamed_ms / 1000)
         await self._alive(SAVE_HALF)
-        late = dice.random() < 0.3
+        late = dice.random() < LATE_SHARE
         if sentinel.disk_fails and not late:
             raise OSError(errno.ENOSPC, FULL)
-        disk.files[CONF] = content
-        disk.unsynced.setdefault(CONF, before)
+        disk.write(TEMPORARY, content)
+        disk.sync(TEMPORARY)
+        disk.rename(TEMPORARY, CONF)
         await trio.sleep((length_ms - renamed_ms) / 1000)
         await self._alive(None)
         if sentinel.disk_fails and late:
             sentinel.cluster.seen["a save that failed after its rename"] += 1
             raise OSError(errno.EIO, "Input/output error")
-        disk.unsynced.pop(CONF, None)
+        disk.sync_directory()
         await self._alive(SAVE_DONE)
 
     async def _alive(self, point: str | None) -> None:

@@ -29,7 +29,7 @@ from trio_sentinel.runtime.bridge import Answered, Bridge
 from trio_sentinel.runtime.clients import Identity
 from trio_sentinel.runtime.session_rights import Roster
 from trio_sentinel.sim.checkers import Broken, require
-from trio_sentinel.sim.process import SimSentinel
+from trio_sentinel.sim.process import LATE_SHARE, SimSentinel
 from trio_sentinel.sim.stage_clients import Operator
 from trio_sentinel.sim.stage_disk import CONF, VirtualDisk, VirtualStore
 from trio_sentinel.sim.stage_host import StageClock, StageResolver, Stopwatch, VirtualScripts
@@ -83,15 +83,35 @@ class StagedSentinel(SimSentinel):
 
     @disk.setter
     def disk(self, snapshot: Snapshot) -> None:
-        """An operator writes the file."""
+        """The file is written, and on the disk."""
         lines = self.first_lines.encode()
         self.files.files[CONF] = rewrite_configuration(lines, _loaded(lines), snapshot)
-        self.files.unsynced.clear()
+        self._sync_all()
+
+    @property
+    def kept(self) -> Snapshot:
+        """What the file says after the worst power failure."""
+        return _loaded(self.files.kept(CONF)).snapshot
+
+    def settle(self) -> bool:
+        """See `SimSentinel`; the stage's `adapters.disk.settle_file`."""
+        if self.files.unsynced and self.disk_fails and self.world.random.random() < LATE_SHARE:
+            self.cluster.seen["a start is refused by the disk"] += 1
+            return False
+        self._sync_all()
+        return True
+
+    def _sync_all(self) -> None:
+        self.files.sync(CONF)
+        self.files.sync_directory()
 
     # ------------------------------------------------------------ life
 
     def start(self) -> None:
-        """Begin from what is in the file."""
+        """Begin from what is in the file, if that comes to the disk."""
+        if not self.settle():
+            self.cluster.restart_later(self)
+            return
         self.up, self.host_up, self.frozen = True, True, False
         self.life += 1
         self.pongs, self.voices, self.shown = {}, {}, {}
@@ -183,7 +203,7 @@ class StagedSentinel(SimSentinel):
         self.network.listeners.pop(self.address, None)
         self.network.die(self, quietly=with_host)
         if with_host:
-            self.files.lose_power(keep=self.world.random.random() < 0.5)
+            self.files.lose_power(self.world.random)
         self.operator.forget()
         self.scope.cancel(reason=f"{self.name} dies")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 Action = Callable[..., object]
@@ -28,11 +28,22 @@ class World:
     def at(self, at_ms: int, action: Action, *args: Any) -> None:
         """Do ``action(*args)`` at `at_ms`, after everything that was planned for the same moment before."""
         self._count += 1
-        heappush(self._queue, (max(at_ms, self.now_ms), self._count, action, args))
+        heappush(self._queue, (max(self.now_ms, at_ms), self._count, action, args))
 
     def after(self, delay_ms: int, action: Action, *args: Any) -> None:
         """Do ``action(*args)`` in `delay_ms`."""
         self.at(self.now_ms + delay_ms, action, *args)
+
+    def hurry(self, actions: tuple[Action, ...], at_ms: int) -> list[tuple[Any, ...]]:
+        """Whatever is planned as one of `actions` comes at `at_ms` at the latest, in the order in which it was planned.
+        Returns the arguments of what was moved."""
+        moved = []
+        for position, (due_ms, number, action, args) in enumerate(self._queue):
+            if due_ms > at_ms and action in actions:
+                self._queue[position] = at_ms, number, action, args
+                moved.append(args)
+        heapify(self._queue)
+        return moved
 
     def run_until(self, end_ms: int) -> None:
         """Let time pass up to and including `end_ms`."""

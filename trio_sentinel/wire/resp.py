@@ -71,6 +71,16 @@ class RequestReader:
         """Bytes not consumed yet, arguments of an unfinished request included."""
         return self._size - self._pos + self._cost
 
+    @property
+    def unread(self) -> int:
+        """Bytes that were not yet cut into arguments."""
+        return self._size - self._pos
+
+    @property
+    def read_words(self) -> int:
+        """Bytes of the arguments of an unfinished request."""
+        return sum(map(len, self._args))
+
     def feed(self, data: bytes) -> None:
         """Take what was received."""
         if self._pos == self._size:
