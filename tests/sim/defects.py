@@ -177,6 +177,11 @@ def _epoch_used_again(patch: Patch) -> None:
     patch.setattr(agreement, "start_attempt", again)
 
 
+def _epoch_shared_with_later_ones(patch: Patch) -> None:
+    """Whoever stands does so under the epoch that is current, as if it was raised for another master just now."""
+    patch.setattr(agreement, "_may_share_epoch", lambda s, master: s.state.current_epoch > 0)
+
+
 def _disk_failure_ignored(patch: Patch) -> None:
     """A failed save is taken for a success (core.md Q3)."""
     handlers = engine._HANDLERS
@@ -514,6 +519,9 @@ DEFECTS: dict[str, Defect] = {
     "the vote is not in the file": Defect(_vote_not_written, ("1", "4")),
     "the epoch is forgotten at a restart": Defect(_epoch_forgotten_at_restart, ("1", "3", "4", "10", "20"), CRASHES),
     "an attempt uses an old epoch": Defect(_epoch_used_again, ("2", "3", "8", "10")),
+    "an epoch is shared with elections that come later": Defect(
+        _epoch_shared_with_later_ones, ("2", "3", "8", "10"), FAILOVERS, (("masters", 3),)
+    ),
     "a failed save is taken for a success": Defect(_disk_failure_ignored, ("1", "4", "15"), DISKS),
     "the file is trusted before it is on the disk": Defect(
         _file_trusted_at_start, ("1", "4", "15", "20"), TORN, (("pause_ms", 500),)

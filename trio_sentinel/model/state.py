@@ -126,6 +126,11 @@ class Failover:
                 return False
 
     @property
+    def asks_for_votes(self) -> bool:
+        """Whether others may have heard of it and it is not decided yet."""
+        return isinstance(self.phase, WaitingForVotes) and self.phase.vote_saved
+
+    @property
     def promoted(self) -> Address | None:
         """The chosen replica, set from `send_slaveof_noone` on (property 24)."""
         match self.phase:
