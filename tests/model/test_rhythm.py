@@ -302,6 +302,22 @@ def test_nothing_is_said_about_a_master_whose_address_is_not_known() -> None:
     assert {said.hello.master_host for said in kit.wait(2000).all(fx.SayHello)} == {MASTER.host}
 
 
+def test_a_link_follows_its_name_to_another_address() -> None:
+    """A connection is begun with what the name meant last, while the resolver is asked anew. If that place was given to
+    another server meanwhile, it would be taken for this one for as long as it answers."""
+    named = Address("redis-a", 6379)
+    kit = given(address=named, globals_=GlobalSettings(resolve_hostnames=True), settled=False, replicas=0)
+    kit.hear(i.NameResolved("redis-a", "10.0.0.1"))
+    kit.servers[named] = Server(info=master_info())
+    kit.wait(3000)
+    assert not kit.hear(i.NameResolved("redis-a", "10.0.0.1")).has(fx.CloseLink)
+    heard = kit.hear(i.NameResolved("redis-a", "10.0.0.7"))
+    assert {closed.channel for closed in heard.all(fx.CloseLink)} == set(Channel)
+    assert {opened.channel for opened in heard.all(fx.OpenLink)} == set(Channel)
+    assert not heard.has(fx.ResolveName), "a name with several addresses would be asked for ever"
+    assert kit.wait(3000).has(fx.SayHello)
+
+
 def test_q9_unanswered_hello_is_not_repeated_over_the_same_connection() -> None:
     kit = given(down_after_ms=10_000_000)
     kit.servers[R1].takes_hellos = False

@@ -497,6 +497,11 @@ def _wrong_names_believed(patch: Patch) -> None:
     patch.setattr(SentinelState, "told_as_one", SentinelState.same_address)
 
 
+def _moved_name_not_followed(patch: Patch) -> None:
+    """A connection that was begun before its name was answered stays where the name led before."""
+    patch.setattr(rhythm, "follow_name", lambda s, host: ())
+
+
 DEFECTS: dict[str, Defect] = {
     "the vote is told before it is saved": Defect(_vote_not_saved, ("1", "4", "3", "10"), CRASHES),
     "votes are asked for before the own one is saved": Defect(_own_vote_not_saved, ("1", "4")),
@@ -527,6 +532,12 @@ DEFECTS: dict[str, Defect] = {
         ("22", "30", "31"),
         (("wrong name", 8), ("operator failover", 6), ("kill server", 1)),
         (("named", True), ("pause_ms", 700)),
+    ),
+    "a moved name is not followed": Defect(
+        _moved_name_not_followed,
+        ("18", "22", "26", "29", "30", "31"),
+        (("wrong name", 8), ("kill server", 3)),
+        (("named", True),),
     ),
     "an attempt without agreement": Defect(_stand_without_agreement, ("11",)),
     "an attempt right after the last one": Defect(_stand_again_at_once, ("11",), CUTS),

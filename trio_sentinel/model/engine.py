@@ -504,8 +504,12 @@ class Engine:
         self._turn.effects += (ResolveName(host) for host in topology.unresolved(self._s, *hosts))
 
     def _name_resolved(self, heard: i.NameResolved) -> None:
-        if heard.ip is not None and self.state.names.get(heard.host) != heard.ip:
-            self._apply(e.NameLearnt(host=heard.host, ip=heard.ip))
+        before = self.state.names.get(heard.host)
+        if heard.ip is None or heard.ip == before:
+            return
+        self._apply(e.NameLearnt(host=heard.host, ip=heard.ip))
+        if before is not None:
+            self._turn.effects += rhythm.follow_name(self._s, heard.host)
 
     def _link_opened(self, heard: i.LinkOpened) -> None:
         if isinstance(heard.link, PeerLink):

@@ -13,6 +13,8 @@ Rules of this file:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from trio_sentinel.model.decide import agreement, failover, liveness
 from trio_sentinel.model.effects import (
     AskPeer,
@@ -173,6 +175,25 @@ def _dial(
         effects.append(ResolveName(sense.address.host))
     effects.append(OpenLink(sense.link, sense.address, channel))
     return NEVER_MS
+
+
+def follow_name(s: Situation, host: str) -> Iterator[Effect]:
+    """The name leads elsewhere now. What goes to where it led, and be it only since this question, is made anew: there
+    may be another server by now, which would be taken for this one as long as it answers. Nobody asks again for that:
+    a name with several addresses has another one in each answer."""
+    known: list[ServerSense | PeerSense] = [*s.senses.servers.values(), *s.senses.peers.values()]
+    for sense in known:
+        if sense.address.host != host:
+            continue
+        ends = [(Channel.COMMAND, sense.command)]
+        if isinstance(sense, ServerSense):
+            ends.append((Channel.PUBSUB, sense.pubsub))
+        for channel, end in ends:
+            if end.open or end.opening:
+                lose_channel(sense, channel, s.now_ms)
+                yield CloseLink(sense.link, channel, "its name has another address")
+                end.opening, end.wanted_at_ms = True, s.now_ms
+                yield OpenLink(sense.link, sense.address, channel)
 
 
 def _hang_up_command(

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from trio_sentinel.model import inputs as i
-from trio_sentinel.model.values import Address, Hello, RunId, ServerLink
+from trio_sentinel.model.values import Address, Hello, RunId
 from trio_sentinel.sim.cluster import SERVER_PORT, Cluster, FakeServer, SimSentinel
 from trio_sentinel.sim.names import SOON_MS
 from trio_sentinel.sim.options import FAULTS, Options
@@ -504,14 +504,12 @@ class Harm:
 
 
 def tell_the_truth(cluster: Cluster, host: str) -> None:
-    """A name is right again, and what it led to has nothing to do with it any more: connections there end."""
+    """A name is right again, and where it led has nothing to do with it any more: connections there end."""
     names = cluster.network.names
-    names.wrong.pop(host, None)
-    for sentinel in cluster.each_up():
-        for wire in list(sentinel.links.values()):
-            if isinstance(wire.link, ServerLink) and wire.link.address.host == host:
-                if names.leads_astray(host, wire.there):
-                    cluster.network.reset(wire)
+    place = names.place(names.wrong.pop(host, names.addresses[host]))
+    if place != host:
+        for sentinel in cluster.each_up():
+            sentinel.leave_astray(host, place)
 
 
 def own_address(sentinel: SimSentinel) -> None:

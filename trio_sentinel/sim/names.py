@@ -47,10 +47,6 @@ class Names:
         """Where a numeric address leads; addresses without a name are places themselves."""
         return self.places.get(ip, ip)
 
-    def leads_astray(self, host: str, place: str) -> bool:
-        """Whether a connection to `host` that ends at `place` is the work of a wrong answer."""
-        return host in self.addresses and host != place
-
     def heal(self) -> None:
         """Everybody is told the truth, and soon."""
         self.wrong.clear()

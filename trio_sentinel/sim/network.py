@@ -139,24 +139,14 @@ class Network:
     # ------------------------------------------------------------ connections
 
     def dial(self, owner: Any, link: LinkId, channel: Channel, target: Address) -> Wire:
-        """Begin to connect; the owner hears ``opened`` or ``lost``. A name waits for ``resolved``."""
+        """Begin to connect; the owner hears ``opened`` or ``lost``."""
         self.wires_made += 1
         wire = Wire(self.wires_made, owner, owner.life, link, channel, target)
-        if target.host not in self.names.addresses:
+        if target.host:
             self.world.after(self.delay_ms(owner.address.host, target.host), self._syn, wire, 0)
+        else:
+            self.world.after(0, self.reset, wire)  # a name without an address
         return wire
-
-    def resolved(self, wire: Wire, ip: str | None) -> None:
-        """The name that `wire` is to lead to was resolved, or was not."""
-        if self._is_over(wire):
-            return
-        if ip is None:
-            wire.closed = True
-            wire.owner.lost(wire, "no address for that name")
-            return
-        wire.there = self.names.place(ip)
-        wire.target = Address(wire.there, wire.target.port)
-        self.world.after(self.delay_ms(wire.here, wire.there), self._syn, wire, 0)
 
     def _syn(self, wire: Wire, tries: int) -> None:
         if self._is_over(wire):

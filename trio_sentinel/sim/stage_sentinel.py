@@ -145,7 +145,7 @@ class StagedSentinel(SimSentinel):
             log=self._log,
             on_events=self._note,
             shutdown=lambda reason: closed.set(),
-            names={},
+            names=self.first_names(),
         )
         self.engine = self.parts.engine
         async with self.parts.service.run(self.parts.start):
@@ -240,6 +240,10 @@ class StagedSentinel(SimSentinel):
         """Come to a point where the process may die. Raises Died when it did."""
         if life != self.life or self._reach(point):
             raise Died
+
+    def leave_astray(self, host: str, place: str) -> None:
+        """See `SimSentinel`. Which of the connections there was made for that name is not to be seen."""
+        self.network.leave(self, place)
 
     def note_switch(self, effect: fx.Announce) -> None:
         """What subscribers must hear of it."""
