@@ -185,8 +185,8 @@ def test_links_of_many_masters_are_spread_over_the_second() -> None:
         if pings:
             moments[kit.now_ms] = pings
     assert sum(moments.values()) == 100
-    assert len(moments) == 20
-    assert max(moments.values()) <= 10
+    assert len(moments) == 10
+    assert max(moments.values()) <= 20
 
 
 def test_short_down_after_quickens_the_pings() -> None:

@@ -40,7 +40,7 @@ _CLIENT_VALUES = {
     "capa",
     "watch",
 }
-_CLIENT_VALUES |= {"lib-name", "lib-ver", "tot-cmds", "tot-net-in"}
+_CLIENT_VALUES |= {"lib-name", "lib-ver", "tot-cmds", "tot-net-in", "argv-mem", "multi-mem", "oll", "omem", "obl"}
 
 
 def masked(command: str, reply: Tree) -> Tree:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.real.harness_sentinels import Kind
 from trio_sentinel.wire.resp import split_words
 
-from .differences import FROM_VALKEY9, unexplained
+from .differences import FROM_REDIS7, FROM_VALKEY9, Rule, unexplained
 from .servers import Rival
-from .stories import Heard, tell
+from .stories import tell
 from .tables import STORIES
 from .wires import Items, Value, Wire, encoded
 
@@ -30,6 +31,13 @@ EXAMPLES = int(os.environ.get("TRIO_SENTINEL_PARITY_EXAMPLES", "0"))
 SETTINGS = settings(
     max_examples=EXAMPLES or 60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=not EXAMPLES
 )
+ACCEPTED = {
+    Kind.VALKEY: FROM_VALKEY9,
+    Kind.REDIS7: [
+        *FROM_REDIS7,
+        Rule("zero bytes", r"\x00", r"unknown command", "7.0 shows an argument up to its first zero byte"),
+    ],
+}
 
 _LEFT_OUT = re.compile(
     rb"shutdown|client\0(pause|reply)|debug\0|down-after|resolve-hostnames|simulate|failover-timeout|getkeys.*\0\0"
@@ -136,22 +144,37 @@ def _clean(port: int) -> None:
         wire.end()
 
 
-def _check(rivals: dict[Kind, Rival], told: Callable[[int], list[Heard]]) -> None:
-    """Tell something to both, compare, and tidy up."""
+def _check(rivals: dict[Kind, Rival], stock: Kind, lines: Sequence[Words]) -> None:
+    """Tell lines to both, compare, and tidy up."""
+    ports = (rivals[stock].port, rivals[Kind.OURS].port)
     try:
-        theirs, ours = told(rivals[Kind.VALKEY].port), told(rivals[Kind.OURS].port)
-        found = unexplained(theirs, ours, FROM_VALKEY9, set())
+        theirs, ours = (tell(port, lines) for port in ports)
+        found = unexplained(theirs, ours, ACCEPTED[stock], set())
         assert found is None, found
     finally:
-        _clean(rivals[Kind.VALKEY].port)
-        _clean(rivals[Kind.OURS].port)
+        for port in ports:
+            _clean(port)
+
+
+@pytest.fixture(scope="session")
+def redis7(rivals: dict[Kind, Rival]) -> dict[Kind, Rival]:
+    """The same, where Redis 7.0 is one of them."""
+    if Kind.REDIS7 not in rivals:
+        pytest.skip("left out: what was generated with Redis 7.0, because it is not installed")
+    return rivals
 
 
 @given(sequence=SEQUENCES)
 @example(sequence=[(b"hello", b"3"), (b"sentinel", b"masters"), (b"foo\r\nbar", b"\xff")])
 @SETTINGS
 def test_damaged_lines_are_answered_alike(rivals: dict[Kind, Rival], sequence: list[Words]) -> None:
-    _check(rivals, lambda port: tell(port, sequence))
+    _check(rivals, Kind.VALKEY, sequence)
+
+
+@given(sequence=SEQUENCES)
+@settings(SETTINGS, max_examples=EXAMPLES or 15)
+def test_redis7_answers_damaged_lines_alike(redis7: dict[Kind, Rival], sequence: list[Words]) -> None:
+    _check(redis7, Kind.REDIS7, sequence)
 
 
 NAMES = "ping info role command client|id client|list sentinel sentinel|masters sentinel|set acl|whoami subscribe hello"
@@ -200,4 +223,11 @@ def _acl_lines(steps: list[list[str]]) -> list[Words]:
 @SETTINGS
 def test_rules_of_users_mean_the_same(rivals: dict[Kind, Rival], steps: list[list[str]]) -> None:
     """SETUSER, GETUSER, LIST and DRYRUN of rules that were drawn."""
-    _check(rivals, lambda port: tell(port, _acl_lines(steps)))
+    _check(rivals, Kind.VALKEY, _acl_lines(steps))
+
+
+@given(steps=st.lists(st.lists(WORDS.filter(lambda word: "db" not in word), min_size=1, max_size=4), max_size=3))
+@settings(SETTINGS, max_examples=EXAMPLES or 15)
+def test_rules_of_users_mean_the_same_to_redis7(redis7: dict[Kind, Rival], steps: list[list[str]]) -> None:
+    """All but those about databases, which are new in 9."""
+    _check(redis7, Kind.REDIS7, _acl_lines(steps))

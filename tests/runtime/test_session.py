@@ -777,9 +777,11 @@ def test_what_was_quick_the_last_time_does_not_wait() -> None:
     assert not stage.house.expensive
 
 
-def test_a_busy_machine_does_not_make_ping_an_expensive_command() -> None:
+@pytest.mark.parametrize("words", [("PING",), ("SUBSCRIBE", *("x" * number for number in range(1, 300)))])
+def test_what_says_nothing_of_the_next_time_makes_no_command_expensive(words: tuple[str, ...]) -> None:
+    """A busy machine lets any command take long, and many words any command that takes them."""
     stage = Stage()
     shift = Shift(stage)
     shift.step = 0.08
-    stage.client().do("PING")
+    assert stage.client().do(*words)
     assert not stage.house.expensive

@@ -21,6 +21,7 @@ from trio_sentinel.model.state import (
     Master,
     Reconf,
     ReconfiguringReplicas,
+    SentinelState,
     WaitingForPromotion,
     WaitingForVotes,
 )
@@ -491,6 +492,11 @@ def _torn_file_accepted(patch: Patch) -> None:
     patch.setattr(SimSentinel, "lose_power", half)
 
 
+def _wrong_names_believed(patch: Patch) -> None:
+    """Two names that resolve to one address are one server, also while the name service is wrong."""
+    patch.setattr(SentinelState, "told_as_one", SentinelState.same_address)
+
+
 DEFECTS: dict[str, Defect] = {
     "the vote is told before it is saved": Defect(_vote_not_saved, ("1", "4", "3", "10"), CRASHES),
     "votes are asked for before the own one is saved": Defect(_own_vote_not_saved, ("1", "4")),
@@ -516,6 +522,12 @@ DEFECTS: dict[str, Defect] = {
         _file_trusted_at_start, ("1", "4", "15", "20"), TORN, (("pause_ms", 500),)
     ),
     "a torn file is accepted": Defect(_torn_file_accepted, ("1", "4", "20", "21", "22"), TORN),
+    "the name service is believed": Defect(
+        _wrong_names_believed,
+        ("22", "30", "31"),
+        (("wrong name", 8), ("operator failover", 6), ("kill server", 1)),
+        (("named", True), ("pause_ms", 700)),
+    ),
     "an attempt without agreement": Defect(_stand_without_agreement, ("11",)),
     "an attempt right after the last one": Defect(_stand_again_at_once, ("11",), CUTS),
     "objectively down by one voice": Defect(_agreed_alone, ("12",)),

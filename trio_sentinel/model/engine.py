@@ -630,9 +630,7 @@ def _is_talk_about(name: str, effect: Effect) -> bool:
 
 def _tells_a_promise(effect: Effect) -> bool:
     """Whether an effect tells subscribers of a vote or epoch that did not reach the disk."""
-    return isinstance(effect, Announce) and isinstance(
-        effect.event, e.VoteCast | e.EpochRaised | e.PromotionSeen
-    )
+    return isinstance(effect, Announce) and isinstance(effect.event, e.VoteCast | e.EpochRaised | e.PromotionSeen)
 
 
 _HANDLERS: Final[dict[type[i.Input], Callable[[Engine, Any], None]]] = {

@@ -395,7 +395,7 @@ class Session:
                 batch.append(argv)
                 before_s, now_s = now_s, self.house.clock_s()
                 if now_s - before_s >= EXPENSIVE_S or self.house.expensive:
-                    self._note_cost(now_s - before_s)
+                    self._note_cost(argv, now_s - before_s)
                 if now_s - began_s >= SHARE_S and not self.closing:
                     self._stop(Stop.TURN)
         except ProtocolError as wrong:
@@ -425,10 +425,10 @@ class Session:
         command, wrong = self._find(argv)
         return command is not None and wrong is None and command.name in self.house.expensive
 
-    def _note_cost(self, took_s: float) -> None:
+    def _note_cost(self, argv: Argv, took_s: float) -> None:
         """Remember whether the command that just ran is an expensive one. One that never is, is never taken for one:
-        a busy machine lets every command take long."""
-        if self._last is None or self._last in CACHEABLE:
+        a busy machine lets every command take long. Thousands of words say nothing of the same command with few."""
+        if self._last is None or self._last in CACHEABLE or len(argv) > MANY_WORDS:
             return
         if took_s >= EXPENSIVE_S:
             self.house.expensive.add(self._last)

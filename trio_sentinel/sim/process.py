@@ -17,6 +17,7 @@ from trio_sentinel.model.observations import Observations
 from trio_sentinel.model.snapshot import Snapshot
 from trio_sentinel.model.state import SentinelState
 from trio_sentinel.model.values import Address, Channel, LinkId, PeerLink, RunId
+from trio_sentinel.sim.names import DEADLINE_MS
 from trio_sentinel.sim.network import Fate, Wire
 from trio_sentinel.sim.world import WorldDice
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 LAZY_SAVE_MS = 50
 """How long a save that nobody waits for may wait for company."""
+FIRST_NAMES_MS = 2000
+"""How long a start waits for names."""
 LATE_SHARE = 0.3
 """How often a failing disk fails after the rename: the file is new, and whoever wrote it hears of a failure."""
 
@@ -150,6 +153,8 @@ class SimSentinel:
         """When (on its own clock) an acceptable PONG was last heard, by link; for the checkers."""
         self.voices: dict[tuple[str, Address], dict[RunId, int]] = {}
         """When a peer last said that a master is down, for the checkers too."""
+        self._asked: dict[str, list[Wire]] = {}
+        """Names that are being resolved, and the connections that wait for them."""
         self._started_at_ms = 0
         self._saving = False
         self._to_save: tuple[int, Snapshot, bool] | None = None
@@ -183,10 +188,21 @@ class SimSentinel:
         self.links, self.commands, self.answers, self.stalled, self.pongs, self.voices = {}, {}, {}, [], {}, {}
         self._saving, self._to_save, self._writing, self._lazy_until_ms = False, None, None, None
         self._started_at_ms = self.world.now_ms
+        self._asked = {}
         self.engine = self._new_mind()
         self.checker.started(self)
-        self._carry_out(self.engine.start(self.disk, self.clock_ms(), own_port=self.address.port))
+        self._carry_out(self._begin())
         self._plan_beat()
+
+    def _begin(self) -> Outcome:
+        """The first turn. What is resolved soon is known in it, as in the daemon."""
+        names = self.network.names
+        if not names.addresses or not isinstance(self.engine, Engine):
+            return self.engine.start(self.disk, self.clock_ms(), own_port=self.address.port)
+        hosts = sorted({at.host for line in self.disk.masters for at in (line.address, *line.replicas)})
+        soon = [host for host in hosts if names.length_ms(self.world.random) < FIRST_NAMES_MS]
+        known = {host: ip for host in soon if (ip := names.answer(host)) is not None}
+        return self.engine.start(self.disk, self.clock_ms(), own_port=self.address.port, names=known)
 
     def _new_mind(self) -> Mind:
         return Engine(WorldDice(self.world.random), self.clock_ms(), pings_a_second=self.cluster.pings_a_second)
@@ -385,8 +401,32 @@ class SimSentinel:
             self.network.close(old)
         wire = self.network.dial(self, effect.link, effect.channel, effect.address)
         self.links[key] = wire
+        if effect.address.host in self.network.names.addresses:
+            self._resolve(effect.address.host).append(wire)
         if effect.channel is Channel.COMMAND:
             self.commands[effect.link] = wire
+
+    def _resolve_name(self, effect: fx.ResolveName) -> None:
+        self._resolve(effect.host)
+
+    def _resolve(self, host: str) -> list[Wire]:
+        """Ask for a name, once at a time; returns the list of those who wait for the answer."""
+        if host not in self._asked:
+            self._asked[host] = []
+            length_ms = self.network.names.length_ms(self.world.random)
+            self.world.after(length_ms, self._resolved, self.life, host, length_ms < DEADLINE_MS)
+        return self._asked[host]
+
+    def _resolved(self, life: int, host: str, in_time: bool) -> None:
+        if life != self.life:
+            return
+        if self.frozen:
+            self.stalled.append((self._resolved, (life, host, in_time)))
+            return
+        waiting, ip = self._asked.pop(host), self.network.names.answer(host) if in_time else None
+        self.feed(i.NameResolved(host, ip))
+        for wire in waiting:
+            self.network.resolved(wire, ip)
 
     def _close(self, effect: fx.CloseLink) -> None:
         for channel in Channel:
@@ -537,7 +577,7 @@ EFFECTS: dict[type[fx.Effect], Callable[[SimSentinel, Any], None]] = {
     fx.SendPing: SimSentinel._send,
     fx.PollInfo: SimSentinel._send,
     fx.KillScript: SimSentinel._send,
-    fx.ResolveName: SimSentinel._nothing,
+    fx.ResolveName: SimSentinel._resolve_name,
     fx.SaveConfig: SimSentinel._save,
     fx.SayHello: SimSentinel._hello,
     fx.AskPeer: SimSentinel._ask_peer,

@@ -258,7 +258,6 @@ class StagedSentinel(SimSentinel):
         """An operator on this host sends a command to the port."""
         self.operator.send(make(0))
 
-
     def think(self, heard: i.Input) -> None:
         """What harm lets it hear without a socket. It may die of that."""
         if self.engine is getattr(getattr(self, "parts", None), "engine", None):

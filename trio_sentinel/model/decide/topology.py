@@ -250,7 +250,7 @@ def _newer_configuration(s: Situation, master: Master, hello: Hello, switch: Swi
         return
     if s.state.ip(new.host) == "" or s.awaits_ip(master.address.host):
         return  # Not resolved yet: it may be the same machine. The next hello comes in two seconds.
-    if s.state.same_address(new, master.address) and not promoted:
+    if s.state.told_as_one(master.address, new) and not promoted:
         if running is not None and hello.config_epoch >= running.epoch:  # in mine: both were forced by operators
             yield FailoverAborted(
                 subject=s.state.subject_of_master(master),
