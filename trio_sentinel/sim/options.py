@@ -149,7 +149,7 @@ def draw(seed: int) -> Options:
     """The options of a seed. Most runs are short: what ten bad seconds do not find, sixty of the same kind seldom do,
     and more seeds are more kinds."""
     dice = random.Random(f"options {seed}")
-    sentinels = dice.choice((1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 7))
+    sentinels = dice.choice((1, 2, *[3] * 14, 4, 4, 5, 5, 5, 5, 5, 7))
     majority = sentinels // 2 + 1
     down_after_ms = dice.choice((300, 1000, 1000, 2000, 5000))
     latency_ms = dice.choice(((0, 2), (0, 2), (1, 20), (0, 150), (40, 60)))
@@ -171,7 +171,7 @@ def draw(seed: int) -> Options:
         repl_timeout_ms=dice.choice((3000, 10_000, 60_000)),
         weights=weights,
         pause_ms=dice.choice((300, 700, 1500, 1500, 4000)),
-        harm_ms=dice.choice((5000, 8000, 8000, 15_000, 15_000, 45_000)),
+        harm_ms=dice.choice((5000, 5000, 8000, 8000, 8000, 15_000, 15_000, 45_000)),
         calm_ms=dice.choice((2000, 2000, 2000, CALM_MS)),
         pings_a_second=PINGS_A_SECOND if dice.random() < QUICK_PINGS_SHARE else 0,
         named=not members and any(name in NAME_FAULTS for name, _ in weights),
