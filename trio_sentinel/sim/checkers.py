@@ -504,9 +504,9 @@ class Checker:
             refused = asked.candidate is not None and sentinel.engine.state.disk_failing
             self.cluster.seen["a vote is refused because it cannot be saved"] += refused
             return
-        known = _line(sentinel, asked.master)
-        if known is not None:
-            kept = known.leader_epoch >= answer.leader_epoch
+        known = _lines_of(sentinel, asked)
+        if known:
+            kept = any(line.leader_epoch >= answer.leader_epoch for line in known)
             require(kept, 4, f"{sentinel.name} tells a vote in epoch {answer.leader_epoch} before saving it")
         self._ballot(sentinel, asked.master, answer.leader_epoch, shadow.my_id, answer.leader)
         if asked.candidate is not None and answer.leader not in (asked.candidate, shadow.my_id):
@@ -531,6 +531,15 @@ class Checker:
 def _line(sentinel: SimSentinel, name: str) -> MasterSnapshot | None:
     """The master `name` as the sentinel's file has it for certain, whatever happens to the power."""
     return next((known for known in sentinel.kept.masters if known.name == name), None)
+
+
+def _lines_of(sentinel: SimSentinel, asked: fx.AskPeer) -> list[MasterSnapshot]:
+    """The master that a question means: it carries an address, and where names lie or one deployment has two names, the
+    vote may be kept under another name than the one that the candidate has for it."""
+    state = sentinel.engine.state
+    names = {name for name, master in state.masters.items() if state.same_address(master.address, asked.address)}
+    lines = (_line(sentinel, name) for name in {asked.master, *names})
+    return [line for line in lines if line is not None]
 
 
 def _master(shadow: Shadow, event: Any) -> Master:

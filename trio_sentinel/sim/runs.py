@@ -240,6 +240,8 @@ def _dead_end(cluster: Cluster, wrong: tuple[int, str] | None) -> str | None:
         return "two addresses in one contested epoch"
     if any(is_parted(cluster, name) for name in cluster.settings):
         return "made to forget all that others know"
+    if any(is_merged(cluster, name) for name in cluster.settings):
+        return "a name that lied made two deployments one"
     return None
 
 
@@ -359,6 +361,16 @@ def is_parted(cluster: Cluster, name: str) -> bool:
     masters = _watching(cluster, name)
     known = [{master.address, *master.replicas} for master in masters]
     return any(one.isdisjoint(other) for one, other in itertools.combinations(known, 2))
+
+
+def is_merged(cluster: Cluster, name: str) -> bool:
+    """Whether a name that led to a server of another deployment made that server a replica here: it is claimed for both
+    masters, and there is no telling which is right. Only a RESET by an operator ends it."""
+    if not cluster.seen["fault wrong name"]:
+        return False
+    masters = [s.engine.state.masters[name] for s in cluster.sentinels.values() if name in s.engine.state.masters]
+    known = {address for master in masters for address in (master.address, *master.replicas)}
+    return any(cluster.homes.get(address, name) != name for address in known)
 
 
 def fill(report: Report, cluster: Cluster) -> None:
