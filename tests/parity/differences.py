@@ -34,6 +34,7 @@ FROM_VALKEY9 = [
         r"CAPA.*IMPORT-SOURCE",
         "stock explains CAPA, IMPORT-SOURCE and NO-TOUCH, which do not exist on a sentinel port",
     ),
+    Rule("all keys and more", r"acl (list|getuser)", r"~\* [~%]", "stock cannot read this again after ACL SAVE"),
 ]
 
 _NINE = "9 is followed; it says more"

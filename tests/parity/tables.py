@@ -751,6 +751,14 @@ ACL = _stories(
     a acl setuser t clearselectors
     a acl list
     a acl deluser t
+    6.2 all keys before others:
+    a acl setuser t %RW~*
+    a acl getuser t
+    a acl setuser t %W~foo
+    a acl getuser t
+    a acl setuser t resetkeys ~foo %R~* %W~*
+    a acl getuser t
+    a acl deluser t
     6.2 other words:
     a acl setuser t "" ON
     a acl list

@@ -56,9 +56,16 @@ class Level(enum.IntEnum):
     WARNING = 3
 
 
-@lru_cache(maxsize=65536)
+MAX_IP: Final = 64  # letters; the longest address and the name of an interface are shorter
+
+
 def canonical_ip(host: str) -> str:
     """The one way of writing the numeric address `host`; empty when it is none. IPv6 has many ways."""
+    return _canonical_ip(host) if len(host) <= MAX_IP else ""
+
+
+@lru_cache(maxsize=65536)  # of texts that strangers choose, so they must be short
+def _canonical_ip(host: str) -> str:
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:

@@ -99,6 +99,7 @@ class Session:
         self.reader = resp.RequestReader(house.directives.proto_max_bulk_len)
         self._stopped = Stop.NONE
         self._deferred: Argv | None = None  # the command that is held back, by CLIENT PAUSE or for its size
+        self._running: Argv = ()
         self._executing = False
         self._busy = False
         self._calm = False
@@ -222,8 +223,8 @@ class Session:
 
     @property
     def held_words(self) -> int:
-        """Bytes of the words of a request that is not complete, or held back."""
-        return self.reader.read_words + self._deferred_size
+        """Bytes of the words of the requests that run now, are not complete, or are held back."""
+        return self.reader.read_words + self._deferred_size + sum(map(len, self._running))
 
     @property
     def _deferred_size(self) -> int:
@@ -408,6 +409,7 @@ class Session:
             return
         finally:
             self._busy = False
+            self._running = ()
         if chunk is not None and repeatable and batch and self.reader.idle and not self._stopped:
             self.house.remember_batch(chunk, tuple(batch))
             if self.user is not None:
@@ -467,6 +469,7 @@ class Session:
 
     def _run(self, argv: Argv) -> bool:
         """Check and run one request (commands.md 1.5, V9). True when its reply came from, or went into, the cache."""
+        self._running = argv
         quiet = self.mute is not Mute.NO
         if self.mute is Mute.NEXT:
             self.mute = Mute.NO

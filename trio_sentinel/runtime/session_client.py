@@ -168,12 +168,12 @@ def _numbered(ids: set[int]) -> Filter:
 
 def info(session: Session, argv: Argv) -> Reply:
     """CLIENT INFO."""
-    return resp.verbatim(line_of(session, running=argv) + b"\n", session.proto)
+    return resp.verbatim(line_of(session) + b"\n", session.proto)
 
 
 def list_(session: Session, argv: Argv) -> Reply:
     """CLIENT LIST [filters]."""
-    return listed(session, argv, wanted(session, argv[2:], skip_me=False))
+    return listed(session, wanted(session, argv[2:], skip_me=False))
 
 
 def kill(session: Session, argv: Argv) -> Reply:

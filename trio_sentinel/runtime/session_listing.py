@@ -15,7 +15,7 @@ from attrs import Factory, define
 from trio_sentinel.runtime.session_outbox import Reply
 from trio_sentinel.wire import resp
 from trio_sentinel.wire.acl_file import DEFAULT
-from trio_sentinel.wire.resp import Argv, told
+from trio_sentinel.wire.resp import told
 
 if TYPE_CHECKING:
     from trio_sentinel.runtime.session import Session
@@ -52,22 +52,21 @@ def told_who(session: Session) -> str:
     )
 
 
-def line_of(session: Session, running: Argv = ()) -> bytes:
-    """One line of CLIENT LIST; `running` is the command that this client waits for now.
+def line_of(session: Session) -> bytes:
+    """One line of CLIENT LIST.
 
     There are no transactions and no buffers of a fixed size here, so ``multi-mem``, ``qbuf-free``, ``rbs``, ``rbp`` and
     ``obl`` are truly 0. So is ``fd``, which says nothing to a client.
     """
     now_ms = session.house.mind.now_ms()
     held = session.house.board.held(session)
-    words = session.held_words + sum(map(len, running))
     unsent = session.output_bytes
     return resp.text(
         f"id={session.id} addr={session.transport.remote} laddr={session.transport.local} fd=0 "
         f"name={told(session.name)} age={(now_ms - session.connected_at_ms) // 1000} "
         f"idle={(now_ms - session.active_at_ms) // 1000} flags={flags_of(session)} capa= db=0 "
         f"sub={len(held.channels)} psub={len(held.patterns)} ssub=0 multi=-1 watch=0 "
-        f"qbuf={session.reader.unread} qbuf-free=0 argv-mem={words} multi-mem=0 rbs=0 rbp=0 obl=0 "
+        f"qbuf={session.reader.unread} qbuf-free=0 argv-mem={session.held_words} multi-mem=0 rbs=0 rbp=0 obl=0 "
         f"oll={len(session.outbox.slots)} omem={unsent} tot-mem={CONNECTION_COST + session.memory} "
         f"events={'rw' if unsent else 'r'} cmd={session.last_command or 'NULL'} "
         f"user={DEFAULT if session.user is None else session.user.name} "
@@ -77,9 +76,9 @@ def line_of(session: Session, running: Argv = ()) -> bytes:
     )
 
 
-def listed(asking: Session, argv: Argv, fits: Filter) -> Reply:
+def listed(asking: Session, fits: Filter) -> Reply:
     """CLIENT LIST of all who fit: at once when it is soon done, else its place."""
-    listing = _Listing(asking, argv, fits, deque(asking.house.clients))
+    listing = _Listing(asking, fits, deque(asking.house.clients))
     if listing.write():
         return listing.reply()
     return asking.wait_for(listing.go_on, lambda reply, slot: asking.fill(slot, reply))
@@ -90,7 +89,6 @@ class _Listing:
     """A list that is being written. What there is of it counts as output, so that it is within the limits."""
 
     asking: Session
-    argv: Argv
     fits: Filter
     left: deque[Session]
     _lines: list[bytes] = Factory(list)
@@ -112,7 +110,7 @@ class _Listing:
     def _write_line(self, client: Session) -> None:
         if client.gone or not self.fits(client):
             return
-        line = line_of(client, self.argv if client is self.asking else ()) + b"\n"
+        line = line_of(client) + b"\n"
         self._lines.append(line)
         self._size += len(line)
         self.asking.outbox.size += len(line)

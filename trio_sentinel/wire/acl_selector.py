@@ -113,9 +113,12 @@ class Selector:
 
     @property
     def shown_keys(self) -> bytes:
-        """As in GETUSER."""
+        """As in GETUSER. ``~*`` with patterns behind it could not be read again, and stock writes such files."""
+        if self.all_keys:
+            return b"~*"
         signs = {_READ: b"%R~", _WRITE: b"%W~", _READ | _WRITE: b"~"}
-        return b"~*" if self.all_keys else b" ".join(signs[rights] + pattern for pattern, rights in self.keys)
+        *shown, last = [signs[rights] + pattern for pattern, rights in self.keys] or [b""]
+        return b" ".join((*(b"%RW~*" if pattern == b"~*" else pattern for pattern in shown), last))
 
     @property
     def shown_channels(self) -> bytes:
