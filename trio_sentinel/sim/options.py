@@ -59,7 +59,7 @@ OURS = "ours"
 MEMBERS: tuple[str, ...] = (OURS, "redis 7", "valkey 9")
 MIXED_SHARE = 0.25
 """How many of the runs have stock sentinels in their quorum."""
-QUICK_PINGS_SHARE = 0.1
+QUICK_PINGS_SHARE = 0.05
 """How many of the runs PING more than once a second: they cost three times as much."""
 NAME_FAULTS = ("slow names", "names fail", "wrong name")
 """Whoever has one of them has servers with host names."""
@@ -172,7 +172,7 @@ def draw(seed: int) -> Options:
         weights=weights,
         pause_ms=dice.choice((300, 700, 1500, 1500, 4000)),
         harm_ms=dice.choice((5000, 5000, 8000, 8000, 8000, 15_000, 15_000, 45_000)),
-        calm_ms=dice.choice((2000, 2000, 2000, CALM_MS)),
+        calm_ms=dice.choice((*[2000] * 7, CALM_MS)),
         pings_a_second=PINGS_A_SECOND if dice.random() < QUICK_PINGS_SHARE else 0,
         named=not members and any(name in NAME_FAULTS for name, _ in weights),
         members=members,
