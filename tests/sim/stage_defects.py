@@ -47,7 +47,7 @@ class StageDefect:
     found_by: tuple[str, ...]
     weights: tuple[tuple[str, int], ...] = FAILOVERS
     pause_ms: int = 1500
-    seeds: int = 6
+    seeds: int = 20
     """How many it may take."""
 
 
