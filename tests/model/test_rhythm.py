@@ -318,6 +318,21 @@ def test_a_link_follows_its_name_to_another_address() -> None:
     assert kit.wait(3000).has(fx.SayHello)
 
 
+def test_two_names_of_one_process_are_asked_again() -> None:
+    """The resolver lied when we connected, and tells the truth now; nothing else would make us ask."""
+    a, b = Address("redis-a", 6379), Address("redis-b", 6379)
+    kit = given(address=a, globals_=GlobalSettings(resolve_hostnames=True), settled=False, replicas=0)
+    kit.hear(i.NameResolved(a.host, "10.0.0.1"))
+    kit.servers[a] = Server(info=master_info(run_id="1" * 40, replicas=(b,)))
+    kit.wait(3000)
+    kit.servers[b] = Server(info=master_info(run_id="1" * 40))
+    kit.hear(i.NameResolved(b.host, "10.0.0.1"))
+    kit.wait(3000)
+    heard = kit.wait(15_000)
+    assert {asked.host for asked in heard.all(fx.ResolveName)} == {a.host, b.host}
+    assert len(heard.all(fx.ResolveName)) <= 8, "with the INFO replies, not more often"
+
+
 def test_q9_unanswered_hello_is_not_repeated_over_the_same_connection() -> None:
     kit = given(down_after_ms=10_000_000)
     kit.servers[R1].takes_hellos = False

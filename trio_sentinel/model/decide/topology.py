@@ -268,6 +268,17 @@ def _given_up(failover: Failover) -> Abort:
     return Abort.NOT_ELECTED if isinstance(failover.phase, WaitingForVotes) else Abort.REPLICA_TIMEOUT
 
 
+def doubted(s: Situation, master: Master, run_id: str | None) -> Iterator[str]:
+    """The names that lead to one process, as its INFO tells: one of them lies, or did when we connected. All are asked
+    again, or a dead server would pass for alive for as long as the other one answers in its place."""
+    if run_id is None or not s.state.settings.resolve_hostnames:
+        return
+    servers = ((master.address, master.run_id), *((one.address, one.run_id) for one in master.replicas.values()))
+    same = [address.host for address, known in servers if known == run_id]
+    if len(same) > 1:
+        yield from (host for host in same if not is_ip(host))
+
+
 def unresolved(s: Situation, *hosts: str | None) -> Iterator[str]:
     """Those of `hosts` that are names and have no address yet; none while names are not resolved at all.
 
