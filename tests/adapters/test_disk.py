@@ -124,6 +124,22 @@ def test_a_directory_that_cannot_be_synced_is_told_though_the_new_file_is_there(
     assert (tmp_path / "s.conf").read_bytes() == b"new"
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EBADF])
+def test_a_file_system_that_syncs_no_directories_takes_saves(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    save_file(str(tmp_path / "s.conf"), b"new")
+    assert (tmp_path / "s.conf").read_bytes() == b"new"
+
+
 def test_the_content_is_on_the_disk_before_the_name_and_nobody_else_may_read_it_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

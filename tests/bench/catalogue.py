@@ -38,6 +38,8 @@ MEASURES = (
     Measure("throughput", port.throughput),
     Measure("storm", port.storm),
     Measure("fan-out", port.fan_out),
+    Measure("storm of 10,000", port.great_storm, samples=3, large=True),
+    Measure("fan-out to 5,000", port.great_fan_out, samples=3, large=True),
     Measure("start", port.startup),
     Measure("10 masters", fleet.fleet10, samples=3),
     Measure("100 masters", fleet.fleet100, samples=3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import select
 import shutil
 import socket
@@ -114,12 +115,23 @@ def _own_hammer(port: int, pipeline: int, requests: int) -> None:
 
 
 def storm(side: Side, number: int) -> Sample:
+    """2,000 at once."""
+    return _storm(side, CLIENTS)
+
+
+def great_storm(side: Side, number: int) -> Sample:
+    """10,000 at once."""
+    return _storm(side, 5 * CLIENTS)
+
+
+def _storm(side: Side, count: int) -> Sample:
     """Connections that all come at once, ask one question each and leave."""
+    _allow_descriptors(count)
     with alone(side) as (port, pid):
         before, began = cpu_s(pid), time.monotonic()
         with select.epoll() as poll:
             socks = {}
-            for _ in range(CLIENTS):
+            for _ in range(count):
                 sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
                 sock.connect_ex((LOOPBACK, port))
                 socks[sock.fileno()] = sock
@@ -142,17 +154,28 @@ def storm(side: Side, number: int) -> Sample:
         all_served = time.monotonic() - began
         time.sleep(0.2)
         return {
-            "2,000 served": 1000 * all_served,
-            "CPU per 1,000": 1000 * (cpu_s(pid) - before) / CLIENTS * 1000,
+            f"{count:,} served": 1000 * all_served,
+            "CPU per 1,000": 1000 * (cpu_s(pid) - before) / count * 1000,
             "errors": float(errors + len(socks)),
         }
 
 
 def fan_out(side: Side, number: int) -> Sample:
+    """2,000 subscribers."""
+    return _fan_out(side, CLIENTS)
+
+
+def great_fan_out(side: Side, number: int) -> Sample:
+    """5,000 subscribers."""
+    return _fan_out(side, 5 * CLIENTS // 2)
+
+
+def _fan_out(side: Side, count: int) -> Sample:
     """News for many subscribers: SENTINEL SET announces itself as +set."""
+    _allow_descriptors(count)
     with alone(side) as (port, pid):
         base = rss_kib(pid)
-        crowd = [Conn(port) for _ in range(CLIENTS)]
+        crowd = [Conn(port) for _ in range(count)]
         for conn in crowd:
             conn.ask("PING")
         idle = rss_kib(pid)
@@ -182,9 +205,18 @@ def fan_out(side: Side, number: int) -> Sample:
         for conn in crowd:
             conn.close()
         return {
-            "first of 2,000": 1000 * statistics.median(firsts),
-            "last of 2,000": 1000 * statistics.median(lasts),
+            f"first of {count:,}": 1000 * statistics.median(firsts),
+            f"last of {count:,}": 1000 * statistics.median(lasts),
             "CPU per event": 1000 * cpu,
             "missed": float(missed),
-            "idle client, KiB": (idle - base) / CLIENTS,
+            "idle client, KiB": (idle - base) / count,
         }
+
+
+def _allow_descriptors(count: int) -> None:
+    """So many connections, and those of everybody else; the processes started inherit it. Raises ValueError or OSError
+    where the system allows fewer."""
+    wanted = count + 1000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(wanted, hard)))

@@ -490,7 +490,7 @@ def test_forced_failover_needs_no_votes_but_its_epoch_on_disk() -> None:
     assert kit.save_answered().has(e.LeaderElected)
 
 
-def test_q2_two_masters_that_fall_together_are_both_led_each_under_an_epoch_of_its_own() -> None:
+def test_q2_two_masters_that_fall_together_are_both_led_under_one_epoch() -> None:
     kit = given(names=(NAME, "other"), replicas=1)
     other = Address(MASTER.host, MASTER.port + 1)
     kit.agree()
@@ -499,7 +499,7 @@ def test_q2_two_masters_that_fall_together_are_both_led_each_under_an_epoch_of_i
     kit.wait(DOWN_AFTER_MS + 2000)
     started = {x.subject.master: x.epoch for x in kit.log if isinstance(x, e.FailoverStarted)}
     elected = [x.subject.master for x in kit.log if isinstance(x, e.LeaderElected)]
-    assert sorted(started.values()) == [1, 2]
+    assert started == {NAME: 1, "other": 1}
     assert sorted(elected) == sorted(started) == [NAME, "other"]
 
 

@@ -592,6 +592,28 @@ def test_name_that_means_the_present_master_is_no_switch() -> None:
     assert kit.master.config_epoch == 3
 
 
+def test_two_names_are_two_servers_even_while_they_lead_to_one_address() -> None:
+    """A name service that is wrong for a moment, or names that change their machines: the epoch may not be taken
+    without the address, or nothing that others say later is new (as in core.md Q5); and the old master stays known."""
+    kit = given(address=Address("redis-a", 6379), globals_=NAMES, settled=False)
+    for name in ("redis-a", "redis-b"):
+        kit.hear(i.NameResolved(name, MASTER.host))
+    switched = kit.hello(P1, epoch=3, config_epoch=3, master=Address("redis-b", 6379)).one(e.MasterSwitched)
+    assert (switched.new, switched.config_epoch) == (Address("redis-b", 6379), 3)
+    assert Address("redis-a", 6379) in kit.master.replicas
+    kit.hear(i.NameResolved("redis-b", R1.host))
+    assert not kit.hello(P1, epoch=3, config_epoch=3, master=Address("redis-b", 6379)).has(e.MasterSwitched)
+    assert (kit.master.address, kit.master.config_epoch) == (Address("redis-b", 6379), 3)
+
+
+def test_one_name_may_be_written_in_small_and_in_capital_letters() -> None:
+    kit = given(address=Address("redis-a", 6379), globals_=NAMES, settled=False)
+    kit.hear(i.NameResolved("redis-a", MASTER.host))
+    kit.hear(i.NameResolved("REDIS-A", MASTER.host))
+    assert not kit.hello(P1, epoch=3, config_epoch=3, master=Address("REDIS-A", 6379)).has(e.MasterSwitched)
+    assert kit.master.config_epoch == 3
+
+
 def test_name_that_cannot_be_resolved_now_keeps_what_was_known() -> None:
     """Core.md 2.2."""
     kit = given(globals_=NAMES)

@@ -8,7 +8,7 @@ import trio
 from trio_sentinel.model import events as e
 from trio_sentinel.model.effects import Announce
 from trio_sentinel.model.values import Kind, Level, Subject
-from trio_sentinel.runtime.board import SUBSCRIPTION_COST, Board, WatcherTooSlow, message_frame
+from trio_sentinel.runtime.board import SUBSCRIPTION_COST, Board, Message, WatcherTooSlow
 from trio_sentinel.wire.bulletins import Facts, bulletin
 
 MASTER = Subject(
@@ -24,8 +24,8 @@ class Ear:
     def __init__(self) -> None:
         self.heard: list[tuple[bytes | None, bytes, bytes]] = []
 
-    def deliver(self, pattern: bytes | None, channel: bytes, payload: bytes) -> None:
-        self.heard.append((pattern, channel, payload))
+    def deliver(self, message: Message) -> None:
+        self.heard.append((message.pattern, message.channel, message.payload))
 
 
 class World:
@@ -128,8 +128,8 @@ def test_counts_are_of_channels_patterns_and_clients(world: World) -> None:
 
 def test_who_leaves_while_being_told_hears_no_more(world: World) -> None:
     class Leaver(Ear):
-        def deliver(self, pattern: bytes | None, channel: bytes, payload: bytes) -> None:
-            super().deliver(pattern, channel, payload)
+        def deliver(self, message: Message) -> None:
+            super().deliver(message)
             world.board.leave(self)
 
     leaver, stayer = Leaver(), Ear()
@@ -150,16 +150,16 @@ def test_bytes_that_are_no_text_come_out_as_they_went_in(world: World) -> None:
 
 
 def test_frames_are_arrays_for_resp2_and_pushes_for_resp3() -> None:
-    assert message_frame(2, None, b"+sdown", b"x") == b"*3\r\n$7\r\nmessage\r\n$6\r\n+sdown\r\n$1\r\nx\r\n"
-    assert message_frame(3, b"*", b"+sdown", b"x") == b">4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$6\r\n+sdown\r\n$1\r\nx\r\n"
+    assert Message(None, b"+sdown", b"x")[2] == b"*3\r\n$7\r\nmessage\r\n$6\r\n+sdown\r\n$1\r\nx\r\n"
+    assert Message(b"*", b"+sdown", b"x")[3] == b">4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$6\r\n+sdown\r\n$1\r\nx\r\n"
 
 
 def test_five_thousand_subscribers_share_one_frame(world: World) -> None:
     frames: set[int] = set()
 
     class Client(Ear):
-        def deliver(self, pattern: bytes | None, channel: bytes, payload: bytes) -> None:
-            frames.add(id(message_frame(2, pattern, channel, payload)))
+        def deliver(self, message: Message) -> None:
+            frames.add(id(message[2]))
 
     for _ in range(5000):
         world.board.subscribe(Client(), b"+sdown")

@@ -35,9 +35,9 @@ async def test_a_slow_phase_is_told_with_its_length(autojump_clock: trio.testing
     def log(level: Level, text: str) -> None:
         lines.append(text)
 
-    supervisor = Supervisor("m", state, NoLeases(), log)
     async with trio.open_nursery() as nursery:
-        await nursery.start(supervisor.supervise)
+        supervisor = Supervisor("m", state, NoLeases(), nursery, log)
+        supervisor.begin()
         supervisor.tell(
             FailoverStarted(
                 subject=state.subject_of_master(master), epoch=1, manner=Manner.FORCED, attempt_at_ms=0, at_ms=now_ms

@@ -21,6 +21,7 @@ from trio_sentinel.model.state import (
     Master,
     Reconf,
     ReconfiguringReplicas,
+    SentinelState,
     WaitingForPromotion,
     WaitingForVotes,
 )
@@ -174,6 +175,11 @@ def _epoch_used_again(patch: Patch) -> None:
                 yield event
 
     patch.setattr(agreement, "start_attempt", again)
+
+
+def _epoch_shared_with_later_ones(patch: Patch) -> None:
+    """Whoever stands does so under the epoch that is current, as if it was raised for another master just now."""
+    patch.setattr(agreement, "_may_share_epoch", lambda s, master: s.state.current_epoch > 0)
 
 
 def _disk_failure_ignored(patch: Patch) -> None:
@@ -486,6 +492,16 @@ def _torn_file_accepted(patch: Patch) -> None:
     patch.setattr(SimSentinel, "lose_power", half)
 
 
+def _wrong_names_believed(patch: Patch) -> None:
+    """Two names that resolve to one address are one server, also while the name service is wrong."""
+    patch.setattr(SentinelState, "told_as_one", SentinelState.same_address)
+
+
+def _moved_name_not_followed(patch: Patch) -> None:
+    """A connection that was begun before its name was answered stays where the name led before."""
+    patch.setattr(rhythm, "follow_name", lambda s, host: ())
+
+
 DEFECTS: dict[str, Defect] = {
     "the vote is told before it is saved": Defect(_vote_not_saved, ("1", "4", "3", "10"), CRASHES),
     "votes are asked for before the own one is saved": Defect(_own_vote_not_saved, ("1", "4")),
@@ -503,11 +519,26 @@ DEFECTS: dict[str, Defect] = {
     "the vote is not in the file": Defect(_vote_not_written, ("1", "4")),
     "the epoch is forgotten at a restart": Defect(_epoch_forgotten_at_restart, ("1", "3", "4", "10", "20"), CRASHES),
     "an attempt uses an old epoch": Defect(_epoch_used_again, ("2", "3", "8", "10")),
+    "an epoch is shared with elections that come later": Defect(
+        _epoch_shared_with_later_ones, ("2", "3", "8", "10"), FAILOVERS, (("masters", 3),)
+    ),
     "a failed save is taken for a success": Defect(_disk_failure_ignored, ("1", "4", "15"), DISKS),
     "the file is trusted before it is on the disk": Defect(
         _file_trusted_at_start, ("1", "4", "15", "20"), TORN, (("pause_ms", 500),)
     ),
     "a torn file is accepted": Defect(_torn_file_accepted, ("1", "4", "20", "21", "22"), TORN),
+    "the name service is believed": Defect(
+        _wrong_names_believed,
+        ("22", "30", "31"),
+        (("wrong name", 8), ("operator failover", 6), ("kill server", 1)),
+        (("named", True), ("pause_ms", 700)),
+    ),
+    "a moved name is not followed": Defect(
+        _moved_name_not_followed,
+        ("18", "22", "26", "29", "30", "31"),
+        (("wrong name", 8), ("kill server", 3)),
+        (("named", True),),
+    ),
     "an attempt without agreement": Defect(_stand_without_agreement, ("11",)),
     "an attempt right after the last one": Defect(_stand_again_at_once, ("11",), CUTS),
     "objectively down by one voice": Defect(_agreed_alone, ("12",)),

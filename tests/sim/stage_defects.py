@@ -30,6 +30,7 @@ Patch = pytest.MonkeyPatch
 
 
 SLOW = (*FAILOVERS, ("slow disk", 15), ("operator set", 6))
+SHAKY = (("operator failover", 6), ("failing disk", 8), ("crash sentinel", 8))
 SCENERY = Scenery(choppy=True)
 
 
@@ -46,6 +47,8 @@ class StageDefect:
     found_by: tuple[str, ...]
     weights: tuple[tuple[str, int], ...] = FAILOVERS
     pause_ms: int = 1500
+    seeds: int = 20
+    """How many it may take."""
 
 
 def says_saved_too_early(patch: Patch) -> None:
@@ -197,7 +200,9 @@ def delayed_answer_never_leaves(patch: Patch) -> None:
 STAGE_DEFECTS: dict[str, StageDefect] = {
     "a save is reported when it begins": StageDefect(says_saved_too_early, ("1", "4", "15"), CRASHES),
     "the newest is reported saved": StageDefect(newest_is_reported_saved, ("1", "4", "15"), SLOW),
-    "the file is trusted at the start": StageDefect(file_is_trusted_at_the_start, ("1", "4", "15", "20"), TORN, 500),
+    "the file is trusted at the start": StageDefect(
+        file_is_trusted_at_the_start, ("1", "4", "15", "20"), SHAKY, 300, seeds=30
+    ),
     "the file is renamed unsynced": StageDefect(
         file_is_renamed_before_it_is_synced, ("1", "4", "20", "21", "22", "ConfigError"), TORN, 500
     ),

@@ -11,7 +11,7 @@ from trio_sentinel.sim.runs import run_options
 
 from .defects import DEFECTS, arena
 
-MAX_SEEDS = 40
+MAX_SEEDS = 60
 FIRST = int(os.environ.get("DEFECT_SEED", "0"))
 """Another start gives other runs, e.g. to find out how many seeds a defect usually takes."""
 

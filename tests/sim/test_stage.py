@@ -20,7 +20,6 @@ FIXED = (23, 217, 1082, 1481, 1505, 1509)
 """Seeds that found something once."""
 FRESH = 3
 REPEATED = (1, 9)
-MAX_SEEDS = 6
 FIRST = int(os.environ.get("DEFECT_SEED", "100"))
 
 
@@ -66,7 +65,7 @@ def test_different_seeds_are_different_runs() -> None:
 def test_a_planted_defect_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     defect = STAGE_DEFECTS[name]
     defect.plant(monkeypatch)
-    for n in range(MAX_SEEDS):
+    for n in range(defect.seeds):
         broken = run_full_options(small(FIRST + n, defect.weights, defect.pause_ms), SCENERY).broken
         if broken is not None:
             match = re.search(r"property (\w+)", broken)
@@ -74,7 +73,7 @@ def test_a_planted_defect_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -
             assert finder in defect.found_by, broken
             print(f"{name} | {finder} | {n + 1} | {broken}")
             return
-    pytest.fail(f"not found in {MAX_SEEDS} seeds")
+    pytest.fail(f"not found in {defect.seeds} seeds")
 
 
 def test_without_a_defect_nothing_is_found() -> None:

@@ -363,14 +363,15 @@ def test_the_scenery_gives_scripts_to_every_master() -> None:
 def test_a_master_by_name_is_found_again_with_a_slow_resolver_and_where_it_moved() -> None:
     async def story(stage: Deployment) -> None:
         cluster, ask = stage.cluster, ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "named")
-        cluster.names["db"] = "10.0.0.1"
+        names = cluster.network.names
+        names.addresses["db"] = "10.0.0.1"
         await trio.sleep(1)
         assert await stage.ask("SENTINEL", "CONFIG", "SET", "resolve-hostnames", "yes") == b"OK"
         assert await stage.ask("SENTINEL", "MONITOR", "named", "db", "6379", "1") == b"OK"
         assert isinstance(await stage.ask("SENTINEL", "MONITOR", "nobody", "unknown", "6379", "1"), ErrorReply)
         await trio.sleep(2)
         assert await stage.ask(*ask) == [b"10.0.0.1", b"6379"]
-        cluster.name_ms = (3000, 3000)
+        names.delay_ms = (3000, 3000)
         stage.sentinel.crash()
         stage.sentinel.start()
         await trio.sleep(10)

@@ -25,8 +25,9 @@ from trio_sentinel.wire.conf import Configuration, load_configuration
 NEW_FILE_MODE: Final = 0o644
 ATTEMPTS: Final = 100
 """How many random names of a temporary file are tried before giving up."""
-NOTHING_TO_SYNC: Final = frozenset({errno.EINVAL, errno.EROFS})
-"""What a file system says that does not sync such a thing, or never changes."""
+NOTHING_TO_SYNC: Final = frozenset({errno.EINVAL, errno.EBADF, errno.EROFS})
+"""What a file system says that does not sync such a thing (directories, mostly), or never changes: what is there is as
+durable as it gets."""
 
 
 class SaveError(SentinelError, OSError):
@@ -83,7 +84,11 @@ def save_file(path: str, content: bytes) -> None:
             temporary.unlink()
         raise
     with _step(lambda: "Could not sync config file dir"):
-        _sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            _sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            if error.errno not in NOTHING_TO_SYNC:
+                raise
 
 
 def settle_file(path: str) -> None:

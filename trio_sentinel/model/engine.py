@@ -122,6 +122,8 @@ class Engine:
         self._unspoken: list[Effect] = []
         """News of votes and epochs that could not be saved yet."""
         self._promises: list[_Promise] = []
+        self._raised: tuple[Epoch, int] = 0, 0
+        """The epoch of my last attempt, and the save that it was first in."""
         self._s.pace.pings_a_second = pings_a_second
         self._moments: list[Millis] = []
         """A heap of the keys of ``_looks``: many watches share a moment, for they are due on a wheel."""
@@ -222,13 +224,26 @@ class Engine:
             self._s.hellos.clear()
         else:
             self._s.hellos.pop(name, None)
-        if name is not None and after is not None:
-            turn.touched[name] = None
+        if name is not None:
+            self._note_candidacy(name, after)
+            if after is not None:
+                turn.touched[name] = None
         turn.effects += upkeep.keep_in_step(self._s, event)
         self._note(event)
         concerned = after or before
         script = None if concerned is None else concerned.settings.notification_script
         turn.effects += react(self._s, event, script)
+
+    def _note_candidacy(self, name: str, master: Master | None) -> None:
+        """Where the last election that was open is decided, those that waited for it may begin."""
+        candidacies = self._s.candidacies
+        if master is not None and agreement.stands(master):
+            candidacies[name] = None
+        elif name in candidacies:
+            del candidacies[name]
+            if not candidacies:
+                waiting = (m.name for m in self.state.masters.values() if m.o_down and m.failover is None)
+                self._turn.touched.update(dict.fromkeys(waiting))
 
     def _note(self, event: e.Event) -> None:
         match event:
@@ -330,11 +345,15 @@ class Engine:
 
     def _make_promises(self, events: list[e.Event]) -> None:
         for event in events:
+            if isinstance(event, e.FailoverStarted) and event.epoch != self._raised[0]:
+                self._raised = event.epoch, self.version
             if isinstance(event, e.FailoverStarted | e.PromotionSeen):
                 self._promises.append(_Promise(self.version, event.subject.master, event.epoch))
 
     def _config_saved(self, heard: i.ConfigSaved) -> None:
         self.saved_version = max(self.saved_version, heard.version)
+        if self.saved_version >= self._raised[1]:
+            self.senses.untold_epoch = None
         if heard.version == self.version:
             self._retry_save_at_ms = None
         if self.state.disk_failing:
@@ -375,6 +394,7 @@ class Engine:
 
     def _config_save_failed(self, heard: i.ConfigSaveFailed) -> None:
         """Take back what was promised; everything else goes out, late rather than never."""
+        self.senses.untold_epoch = None
         while self._held and self._held[0][0] <= heard.version:
             for effect in self._held.pop(0)[1]:
                 if _tells_a_promise(effect):
@@ -484,8 +504,12 @@ class Engine:
         self._turn.effects += (ResolveName(host) for host in topology.unresolved(self._s, *hosts))
 
     def _name_resolved(self, heard: i.NameResolved) -> None:
-        if heard.ip is not None and self.state.names.get(heard.host) != heard.ip:
-            self._apply(e.NameLearnt(host=heard.host, ip=heard.ip))
+        before = self.state.names.get(heard.host)
+        if heard.ip is None or heard.ip == before:
+            return
+        self._apply(e.NameLearnt(host=heard.host, ip=heard.ip))
+        if before is not None:
+            self._turn.effects += rhythm.follow_name(self._s, heard.host)
 
     def _link_opened(self, heard: i.LinkOpened) -> None:
         if isinstance(heard.link, PeerLink):
@@ -505,6 +529,7 @@ class Engine:
         master, replica = server
         self._resolve(heard.reading.master_host, *(address.host for address in heard.reading.replicas))
         self._apply_all(topology.hear_info(self._s, master, replica, heard.reading))
+        self._turn.effects += map(ResolveName, topology.doubted(self._s, master, heard.reading.run_id))
         if replica is not None and self.state.tilt_since_ms is None:
             self._apply_all(failover.hear_info(self._s, master, replica, heard.reading))
             self._apply_all(topology.correct(self._s, master, replica, heard.reading))
@@ -610,9 +635,7 @@ def _is_talk_about(name: str, effect: Effect) -> bool:
 
 def _tells_a_promise(effect: Effect) -> bool:
     """Whether an effect tells subscribers of a vote or epoch that did not reach the disk."""
-    return isinstance(effect, Announce) and isinstance(
-        effect.event, e.VoteCast | e.EpochRaised | e.PromotionSeen
-    )
+    return isinstance(effect, Announce) and isinstance(effect.event, e.VoteCast | e.EpochRaised | e.PromotionSeen)
 
 
 _HANDLERS: Final[dict[type[i.Input], Callable[[Engine, Any], None]]] = {

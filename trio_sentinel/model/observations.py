@@ -183,5 +183,7 @@ class Observations:
     masters: dict[str, MasterWatch] = Factory(dict)
     made: int = 0
     """How many links and opinions were ever made."""
+    untold_epoch: Epoch | None = None
+    """The epoch that I raised last for an attempt of my own, until it is on disk and others may hear of it."""
     nameless: set[str] = Factory(set)
     """Host names of which the resolver said last that it knows no address, and of which none is remembered."""

@@ -13,6 +13,8 @@ Rules of this file:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from trio_sentinel.model.decide import agreement, failover, liveness
 from trio_sentinel.model.effects import (
     AskPeer,
@@ -53,9 +55,10 @@ FAST_INFO_MS = 1000
 """INFO period of replicas while their master is down (core.md 4)."""
 EAGER_INFO_MS = 10
 """INFO period of a server whose change of role is awaited, growing with the wait."""
-GRID_MS = 50
-"""The distance of neighbours on the wheel of many masters, and of the moments at which lost connections are tried
-again: half of stock's tick."""
+GRID_MS = 100
+"""The distance of neighbours on the wheel of many masters: stock's tick. A wake-up costs as much as a few probes."""
+REDIAL_GRID_MS = 50
+"""The distance of the moments at which lost connections are tried again."""
 MANY_MASTERS = 32
 """From so many on probes are spread over the wheel; the links of fewer are all probed in the same moment."""
 QUICK_PINGS_MS = (100, 200, 250, 500)
@@ -72,10 +75,12 @@ PENDING_LIMIT = 100
 
 # ---------------------------------------------------------------- who is looked at
 
+_LINKS = (ServerSense, PeerSense)  # "|" would make a new object each time, and this is asked for each probe
+
 
 def tend(s: Situation, watch: Watch, effects: list[Effect]) -> Millis:
     """Do everything that is due there now; returns when to look again if nothing is heard or decided before."""
-    if isinstance(watch, ServerSense | PeerSense):
+    if isinstance(watch, _LINKS):
         if watch.calm_ms > s.now_ms and watch.ping_since_ms is None:
             return _only_ping(s, watch, effects)
         return _tend_server(s, watch, effects) if isinstance(watch, ServerSense) else _tend_peer(s, watch, effects)
@@ -89,7 +94,7 @@ def judged(s: Situation, watch: Watch) -> tuple[str, ...]:
     """The masters at which the rules must look now because of `watch`."""
     if s.now_ms < watch.judge_ms:
         return ()
-    if isinstance(watch, ServerSense | MasterWatch):
+    if isinstance(watch, (ServerSense, MasterWatch)):
         return (watch.master,)
     if isinstance(watch, PeerSense):
         return tuple(name for name in watch.known_to if _peer_judge_ms(s, watch, name) <= s.now_ms)
@@ -98,7 +103,7 @@ def judged(s: Situation, watch: Watch) -> tuple[str, ...]:
 
 def resting_until_ms(watch: Watch) -> Millis:
     """Until when a look would find nothing, because the last PING was answered since it was planned."""
-    if isinstance(watch, ServerSense | PeerSense) and watch.ping_since_ms is None and watch.command.open:
+    if isinstance(watch, _LINKS) and watch.ping_since_ms is None and watch.command.open:
         return watch.rest_ms
     return 0
 
@@ -153,7 +158,7 @@ def _redial_due_ms(s: Situation, sense: LinkSense, end: ChannelSense) -> Millis:
     since_ms = liveness.silent_since(sense)
     silent_ms = 0 if since_ms is None else end.wanted_at_ms - since_ms
     length_ms = max(min(silent_ms // 5, s.state.timing.ping_period_ms), MIN_REDIAL_MS)
-    return -(-(end.wanted_at_ms + length_ms) // GRID_MS) * GRID_MS
+    return -(-(end.wanted_at_ms + length_ms) // REDIAL_GRID_MS) * REDIAL_GRID_MS
 
 
 def _dial(
@@ -170,6 +175,25 @@ def _dial(
         effects.append(ResolveName(sense.address.host))
     effects.append(OpenLink(sense.link, sense.address, channel))
     return NEVER_MS
+
+
+def follow_name(s: Situation, host: str) -> Iterator[Effect]:
+    """The name leads elsewhere now. What goes to where it led, and be it only since this question, is made anew: there
+    may be another server by now, which would be taken for this one as long as it answers. Nobody asks again for that:
+    a name with several addresses has another one in each answer."""
+    known: list[ServerSense | PeerSense] = [*s.senses.servers.values(), *s.senses.peers.values()]
+    for sense in known:
+        if sense.address.host != host:
+            continue
+        ends = [(Channel.COMMAND, sense.command)]
+        if isinstance(sense, ServerSense):
+            ends.append((Channel.PUBSUB, sense.pubsub))
+        for channel, end in ends:
+            if end.open or end.opening:
+                lose_channel(sense, channel, s.now_ms)
+                yield CloseLink(sense.link, channel, "its name has another address")
+                end.opening, end.wanted_at_ms = True, s.now_ms
+                yield OpenLink(sense.link, sense.address, channel)
 
 
 def _hang_up_command(
@@ -214,9 +238,7 @@ def _hang_up_pubsub(s: Situation, sense: ServerSense, effects: list[Effect]) -> 
         return NEVER_MS
     heard_at_ms = end.wanted_at_ms if end.heard_at_ms is None else end.heard_at_ms
     timing = s.state.timing
-    due_ms = 1 + max(
-        end.wanted_at_ms + timing.min_link_reconnect_period_ms, heard_at_ms + 3 * timing.publish_period_ms
-    )
+    due_ms = 1 + max(end.wanted_at_ms + timing.min_link_reconnect_period_ms, heard_at_ms + 3 * timing.publish_period_ms)
     if s.now_ms < due_ms:
         return due_ms
     lose_channel(sense, Channel.PUBSUB, s.now_ms)
@@ -523,9 +545,7 @@ def _tend_opinion(s: Situation, opinion: Opinion, effects: list[Effect]) -> Mill
     return min(_say_to_peer(s, master, sense, opinion, effects), _ask(s, master, sense, opinion, effects))
 
 
-def _say_to_peer(
-    s: Situation, master: Master, sense: PeerSense, opinion: Opinion, effects: list[Effect]
-) -> Millis:
+def _say_to_peer(s: Situation, master: Master, sense: PeerSense, opinion: Opinion, effects: list[Effect]) -> Millis:
     if opinion.hello_in_flight or s.state.disk_failing:
         return NEVER_MS
     due_ms = hello_due_ms(s, opinion.turn, opinion.said_hello_at_ms, opinion.hello_sent_at_ms)

@@ -49,6 +49,8 @@ class Situation:
     """What was heard made something due there sooner than the engine means to look."""
     hellos: dict[str, Hello] = Factory(dict)
     """What I say of each master, until something is decided that it tells of."""
+    candidacies: dict[str, None] = Factory(dict)
+    """The masters for which I stand for election now."""
 
     def server(self, master: Master, address: Address | None = None) -> ServerSense:
         """What is perceived of the server at `address`, by default of the master itself."""

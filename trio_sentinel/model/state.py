@@ -15,7 +15,18 @@ from typing import TypeAlias
 from attrs import Factory, define, frozen
 
 from trio_sentinel.model.settings import GlobalSettings, MasterSettings, Timing
-from trio_sentinel.model.values import Address, Epoch, Kind, Millis, Role, RunId, ServerLink, Subject, canonical_ip
+from trio_sentinel.model.values import (
+    Address,
+    Epoch,
+    Kind,
+    Millis,
+    Role,
+    RunId,
+    ServerLink,
+    Subject,
+    canonical_ip,
+    is_ip,
+)
 
 
 class Manner(enum.Enum):
@@ -113,6 +124,11 @@ class Failover:
                 return self.manner is Manner.COORDINATED
             case _:
                 return False
+
+    @property
+    def asks_for_votes(self) -> bool:
+        """Whether others may have heard of it and it is not decided yet."""
+        return isinstance(self.phase, WaitingForVotes) and self.phase.vote_saved
 
     @property
     def promoted(self) -> Address | None:
@@ -249,6 +265,14 @@ class SentinelState:
     def same_address(self, one: Address, other: Address) -> bool:
         """Whether two addresses name the same process."""
         return one.port == other.port and self.same_host(one.host, other.host)
+
+    def told_as_one(self, one: Address, other: Address) -> bool:
+        """Whether a configuration that names `other` means the server at `one`. Two names count as two servers even if
+        they resolve to one address now: a name service that is wrong for a moment must not let the epoch of one address
+        be taken for another's (core.md Q5)."""
+        if not self.same_address(one, other):
+            return False
+        return one.host.lower() == other.host.lower() or is_ip(one.host) or is_ip(other.host)
 
     def subject_of_master(self, master: Master) -> Subject:
         """The instance text of a master, with its configured address."""

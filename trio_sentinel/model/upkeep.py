@@ -251,6 +251,11 @@ def _setting_changed(s: Situation, event: e.SettingChanged) -> Iterator[Effect]:
         yield from hang_up_servers(s, event.subject.master, "credentials changed")
 
 
+def _failover_started(s: Situation, event: e.FailoverStarted) -> Iterator[Effect]:
+    s.senses.untold_epoch = event.epoch
+    return iter(())
+
+
 def _corrected(s: Situation, event: e.ReplicaConverted | e.ReplicaRepointed) -> Iterator[Effect]:
     expect_info(s, event.subject.master, event.address)
     s.senses.servers[event.subject.master, event.address].corrected_at_ms = s.now_ms
@@ -284,6 +289,7 @@ UPKEEP: dict[type[e.Event], Callable[[Situation, Any], Iterator[Effect]]] = {
     e.PeerAddressSpread: _peer_changed,
     e.PromotionPublished: _promotion_published,
     e.SettingChanged: _setting_changed,
+    e.FailoverStarted: _failover_started,
     e.ReplicaConverted: _corrected,
     e.ReplicaRepointed: _corrected,
     e.WritersPaused: _writers_paused,

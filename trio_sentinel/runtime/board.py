@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final, Protocol, TypeAlias
 
 import trio
@@ -42,19 +41,28 @@ class WatcherTooSlow(SentinelError):
 class Subscriber(Protocol):
     """Who subscribed: compared and hashed by identity."""
 
-    def deliver(self, pattern: bytes | None, channel: bytes, payload: bytes) -> None:
-        """One message; `pattern` is None for a subscription of the channel itself. Must not block or raise.
-
-        For one message all subscribers get the same three bytes objects, so that `message_frame` encodes them once.
-        """
+    def deliver(self, message: Message) -> None:
+        """One message, the same object for all who get the same. Must not block or raise."""
 
 
-@lru_cache(maxsize=256)
-def message_frame(proto: int, pattern: bytes | None, channel: bytes, payload: bytes) -> bytes:
-    """The frame of one message for RESP version `proto`; encoded once for all that get the same (commands.md 4.1)."""
-    if pattern is None:
-        return resp.push([resp.bulk(b"message"), resp.bulk(channel), resp.bulk(payload)], proto)
-    return resp.push([resp.bulk(b"pmessage"), resp.bulk(pattern), resp.bulk(channel), resp.bulk(payload)], proto)
+class Message(dict[int, bytes]):
+    """One message: RESP version -> its frame, encoded once for all that get the same (commands.md 4.1).
+
+    `pattern` is None for a subscription of the channel itself.
+    """
+
+    __slots__ = ("channel", "pattern", "payload")
+
+    def __init__(self, pattern: bytes | None, channel: bytes, payload: bytes) -> None:
+        super().__init__()
+        self.pattern = pattern
+        self.channel = channel
+        self.payload = payload
+
+    def __missing__(self, proto: int) -> bytes:
+        head = (b"message",) if self.pattern is None else (b"pmessage", self.pattern)
+        frame = self[proto] = resp.push([resp.bulk(word) for word in (*head, self.channel, self.payload)], proto)
+        return frame
 
 
 @define(eq=False)
@@ -188,13 +196,15 @@ class Board:
         assert bulletin.channel is not None
         channel = resp.text(bulletin.channel)
         payload = resp.text(bulletin.payload)
+        message = Message(None, channel, payload)
         for subscriber in tuple(self._channels.get(channel, ())):
-            subscriber.deliver(None, channel, payload)
+            subscriber.deliver(message)
         for pattern in tuple(self._patterns):
             found = self._globs.get(pattern)
             if found is not None and found.matches(channel):
+                message = Message(pattern, channel, payload)
                 for subscriber in tuple(self._patterns.get(pattern, ())):
-                    subscriber.deliver(pattern, channel, payload)
+                    subscriber.deliver(message)
 
     # ------------------------------------------------------------ subscribers
 

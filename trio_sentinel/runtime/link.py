@@ -44,7 +44,16 @@ class CommandConnection:
     """The connection over which orders go and replies come."""
 
     __slots__ = (
-        "_awaited", "_mind", "_on_lost", "_orders", "_pong", "_reader", "_transport", "closed", "link", "local_host"
+        "_awaited",
+        "_mind",
+        "_on_lost",
+        "_orders",
+        "_pong",
+        "_reader",
+        "_transport",
+        "closed",
+        "link",
+        "local_host",
     )
     channel: ClassVar[Channel] = Channel.COMMAND
 

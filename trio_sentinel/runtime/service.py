@@ -3,7 +3,7 @@
     keeper, errands, resolver          the disk and the scripts outlive everything that may need them
       └ client reactor, sweeper        clients are told to the last
           └ link reactor               links are closed before clients are
-              └ supervisors, beat      decisions end first
+              └ failovers, beat        decisions end first
 
 Stopping is leaving the blocks, innermost first.
 """
@@ -76,22 +76,23 @@ class Service:
                 async with _nursery() as wires:
                     await wires.start(self._link_reactor.run, name="link reactor")
                     async with _nursery() as self._masters:
-                        await self._begin(start())
-                        self._masters.start_soon(self._bridge.beat, name="beat")
                         try:
+                            self._begin(start())
+                            self._masters.start_soon(self._bridge.beat, name="beat")
                             yield
                         finally:
                             self._stopping = True
+                            for supervisor in self._supervisors.values():
+                                supervisor.stop()
                     self.links.close()
                 self._clients.close_all()
             self._board.close()
 
-    async def _begin(self, outcome: Outcome) -> None:
+    def _begin(self, outcome: Outcome) -> None:
         """The masters of the file get their supervisors, and these their leases, before the first link is opened."""
         for event in outcome.events:
             if isinstance(event, MasterMonitored):
-                supervisor = self._supervisor(event.subject.master)
-                await self._masters.start(supervisor.supervise, name=f"supervisor of {supervisor.name}")
+                self._supervise(event.subject.master)
         self._bridge.carry_out(outcome)
         self._bridge.on_events = self._hear
 
@@ -103,8 +104,7 @@ class Service:
                 case MasterMonitored() if self._stopping:
                     pass  # saved, and watched after the next start
                 case MasterMonitored():
-                    supervisor = self._supervisor(event.subject.master)
-                    self._masters.start_soon(supervisor.supervise, name=f"supervisor of {supervisor.name}")
+                    self._supervise(event.subject.master)
                 case MasterRemoved():
                     if (unneeded := self._supervisors.pop(event.subject.master, None)) is not None:
                         unneeded.stop()
@@ -113,9 +113,10 @@ class Service:
                     if subject is not None and subject.master in self._supervisors:
                         self._supervisors[subject.master].tell(event)
 
-    def _supervisor(self, name: str) -> Supervisor:
-        supervisor = self._supervisors[name] = Supervisor(name, self._engine.state, self.links, self._log)
-        return supervisor
+    def _supervise(self, name: str) -> None:
+        supervisor = Supervisor(name, self._engine.state, self.links, self._masters, self._log)
+        self._supervisors[name] = supervisor
+        supervisor.begin()
 
     async def _sweep(self) -> None:
         while True:

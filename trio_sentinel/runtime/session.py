@@ -21,7 +21,7 @@ from trio_sentinel.errors import CommandRefused, ProtocolError
 from trio_sentinel.model.effects import Answer, AnswerOpinion
 from trio_sentinel.model.values import Millis
 from trio_sentinel.ports import Handler, Transport
-from trio_sentinel.runtime.board import message_frame
+from trio_sentinel.runtime.board import Message
 from trio_sentinel.runtime.clients import FIXED_BUFFER, GUEST_OVERFLOW, House, Known
 from trio_sentinel.runtime.session_acl import note_denial, note_unknown_certificate
 from trio_sentinel.runtime.session_commands import HANDLERS
@@ -151,11 +151,11 @@ class Session:
 
     # ------------------------------------------------------------ what others call
 
-    def deliver(self, pattern: bytes | None, channel: bytes, payload: bytes) -> None:
+    def deliver(self, message: Message) -> None:
         """A message of the board."""
         if self.gone:
             return
-        frame = message_frame(self.proto, pattern, channel, payload)
+        frame = message[self.proto]
         if self._executing:
             self._behind.append(frame)
         elif self._busy or self.outbox.size or self.outbox.slots:
@@ -163,8 +163,12 @@ class Session:
             if not self._busy:
                 self.flush()
         else:  # nearly always, and there may be thousands who get the same
-            self._send(frame)
-            if self.transport.unsent:
+            transport, clients, size = self.transport, self.house.clients, len(frame)
+            self.net_output += size
+            clients.net_output += size
+            clients.writes += 1
+            transport.send(frame)
+            if transport.unsent:
                 self._check_output(self.house.mind.now_ms())
 
     def end_pause(self) -> None:

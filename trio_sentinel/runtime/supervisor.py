@@ -3,7 +3,8 @@
 The links have no tasks; the monitoring reactor serves them. What a supervisor owns are three scopes: *probing* (the
 links to the master and its replicas, a lease that closes them), *gossip* (the peers, leased from the switchboard) and
 *failover* (open from FailoverStarted to its end: it keeps the failover's story and warns when a phase drags on).
-Scopes follow events; they never decide.
+Scopes follow events; they never decide. Only the failover scope waits for anything, so only it is a task: one for each
+of a thousand masters that are well would take four kilobytes to do nothing.
 """
 
 from __future__ import annotations
@@ -33,44 +34,50 @@ class Leases(Protocol):
 
 
 class Supervisor:
-    """Looks after one master until it is cancelled."""
+    """Looks after one master from `begin` to `stop`. `nursery` is where its failovers are seen through."""
 
-    def __init__(self, name: str, state: SentinelState, leases: Leases, log: Callable[[Level, str], None]) -> None:
+    __slots__ = ("_failover", "_held", "_leases", "_log", "_nursery", "_state", "name")
+
+    def __init__(
+        self, name: str, state: SentinelState, leases: Leases, nursery: trio.Nursery, log: Callable[[Level, str], None]
+    ) -> None:
         self.name = name
         self._state = state
         self._leases = leases
+        self._nursery = nursery
         self._log = log
-        self._changed = trio.Event()
-        self._scope = trio.CancelScope()
+        self._held: tuple[AbstractContextManager[object], ...] = ()
+        self._failover: trio.CancelScope | None = None
+
+    def begin(self) -> None:
+        """Take the leases."""
+        self._held = (self._leases.lease_master(self.name), self._leases.lease_peers(self.name))
+        for lease in self._held:
+            lease.__enter__()
 
     def tell(self, event: Event) -> None:
         """Something happened to the master."""
-        if isinstance(event, FailoverStarted):
-            self._changed.set()
+        if isinstance(event, FailoverStarted) and self._failover is None:
+            self._failover = trio.CancelScope()
+            self._nursery.start_soon(self._see_through_failover, self._failover, name=f"failover of {self.name}")
 
     def stop(self) -> None:
-        """The master is watched no more."""
-        self._scope.cancel(reason=f"{self.name} is no longer monitored")
+        """Give the leases up: the master is watched no more, or nothing is."""
+        if self._failover is not None:
+            self._failover.cancel(reason=f"{self.name} is no longer monitored")
+        held, self._held = self._held, ()
+        for lease in reversed(held):
+            lease.__exit__(None, None, None)
 
-    async def supervise(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Hold the leases until cancelled or stopped; started once they are held."""
-        with self._scope, self._leases.lease_master(self.name), self._leases.lease_peers(self.name):
-            task_status.started()
-            while True:
-                await self._changed.wait()
-                self._changed = trio.Event()
-                await self._see_through_failover()
-
-    async def _see_through_failover(self) -> None:
+    async def _see_through_failover(self, scope: trio.CancelScope) -> None:
         """The failover scope: sleeps while the phases move on, speaks up when one does not."""
-        while True:
-            before = self._phase()
-            if before is None:
-                return
-            await trio.sleep(SLOW_PHASE_S)
-            if self._phase() == before:
-                length_ms = int(trio.current_time() * 1000) - before[1]
-                self._log(Level.NOTICE, f"Failover of {self.name} is still in {before[0]} after {length_ms} ms")
+        with scope:
+            while (before := self._phase()) is not None:
+                await trio.sleep(SLOW_PHASE_S)
+                if self._phase() == before:
+                    length_ms = int(trio.current_time() * 1000) - before[1]
+                    self._log(Level.NOTICE, f"Failover of {self.name} is still in {before[0]} after {length_ms} ms")
+        self._failover = None
 
     def _phase(self) -> tuple[str, int] | None:
         master = self._state.masters.get(self.name)

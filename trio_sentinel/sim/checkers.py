@@ -112,6 +112,8 @@ class Checker:
         """Every vote that was told to anybody: (master, epoch) -> voter -> candidate."""
         self.leaders: dict[MasterEpoch, list[Leader]] = {}
         self.configurations: dict[MasterEpoch, tuple[Address, str]] = {}
+        self.kept_as: dict[tuple[str, Epoch, RunId], list[str]] = {}
+        """Under which names a voter keeps the vote that was told of."""
         self.contested: set[MasterEpoch] = set()
         """Epochs with more than one leader, lawfully: forced, or elected by voters that did not know each other."""
         self.spoilt: set[str] = set()
@@ -134,10 +136,11 @@ class Checker:
         epochs = [disk.current_epoch, *(epoch for m in disk.masters for epoch in (m.config_epoch, m.leader_epoch))]
         require(max(epochs) >= past.current_epoch, 1, f"{sentinel.name} came back below epoch {past.current_epoch}")
         for (name, epoch), ballots in self.ballots.items():
-            known = _line(sentinel, name)
-            if known is not None and my_id in ballots:
-                kept = known.leader_epoch >= epoch
-                require(kept, 4, f"{sentinel.name} came back without its vote of epoch {epoch} for {name}")
+            if my_id not in ballots:
+                continue
+            known = [_line(sentinel, place) for place in {name, *self.kept_as.get((name, epoch, my_id), ())}]
+            kept = any(line is None or line.leader_epoch >= epoch for line in known)  # or it was removed, with its vote
+            require(kept, 4, f"{sentinel.name} came back without its vote of epoch {epoch} for {name}")
 
     def ended(self, sentinel: SimSentinel) -> None:
         """A process dies, or the run is over."""
@@ -504,10 +507,12 @@ class Checker:
             refused = asked.candidate is not None and sentinel.engine.state.disk_failing
             self.cluster.seen["a vote is refused because it cannot be saved"] += refused
             return
-        known = _line(sentinel, asked.master)
-        if known is not None:
-            kept = known.leader_epoch >= answer.leader_epoch
+        known = _lines_of(sentinel, asked)
+        if known:
+            kept = any(line.leader_epoch >= answer.leader_epoch for line in known)
             require(kept, 4, f"{sentinel.name} tells a vote in epoch {answer.leader_epoch} before saving it")
+            under = [line.name for line in known if line.leader_epoch >= answer.leader_epoch]
+            self.kept_as[asked.master, answer.leader_epoch, shadow.my_id] = under
         self._ballot(sentinel, asked.master, answer.leader_epoch, shadow.my_id, answer.leader)
         if asked.candidate is not None and answer.leader not in (asked.candidate, shadow.my_id):
             self.cluster.seen["two candidates in one epoch"] += asked.epoch == answer.leader_epoch
@@ -531,6 +536,15 @@ class Checker:
 def _line(sentinel: SimSentinel, name: str) -> MasterSnapshot | None:
     """The master `name` as the sentinel's file has it for certain, whatever happens to the power."""
     return next((known for known in sentinel.kept.masters if known.name == name), None)
+
+
+def _lines_of(sentinel: SimSentinel, asked: fx.AskPeer) -> list[MasterSnapshot]:
+    """The master that a question means: it carries an address, and where names lie or one deployment has two names, the
+    vote may be kept under another name than the one that the candidate has for it."""
+    state = sentinel.engine.state
+    names = {name for name, master in state.masters.items() if state.same_address(master.address, asked.address)}
+    lines = (_line(sentinel, name) for name in {asked.master, *names})
+    return [line for line in lines if line is not None]
 
 
 def _master(shadow: Shadow, event: Any) -> Master:

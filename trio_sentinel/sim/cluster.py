@@ -165,10 +165,11 @@ class Cluster:
         defects: Defects | None = None,
     ) -> SimSentinel:
         """A new sentinel at `host`:26379, started; with `stock` one of that kind, by default with all its defects."""
+        named = bool(self.network.names.addresses)
         snapshot = Snapshot(
             my_id=RunId(self.new_id()),
             current_epoch=0,
-            settings=GlobalSettings(),
+            settings=GlobalSettings(resolve_hostnames=named, announce_hostnames=named),
             masters=tuple(
                 MasterSnapshot(name=name, address=address, settings=settings) for name, address in masters.items()
             ),

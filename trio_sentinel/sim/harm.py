@@ -14,7 +14,8 @@ import attrs
 
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.values import Address, Hello, RunId
-from trio_sentinel.sim.cluster import Cluster, FakeServer, SimSentinel
+from trio_sentinel.sim.cluster import SERVER_PORT, Cluster, FakeServer, SimSentinel
+from trio_sentinel.sim.names import SOON_MS
 from trio_sentinel.sim.options import FAULTS, Options
 from trio_sentinel.sim.process import CRASH_POINTS, SAVE_DONE, SAVE_HALF, Trap
 from trio_sentinel.sim.redis import Mood
@@ -341,6 +342,36 @@ class Harm:
     def _hurry(self, one: str, other: str) -> None:
         self.cluster.network.slow.pop((one, other), None)
 
+    # ------------------------------------------------------------ names
+
+    def slow_names(self) -> str:
+        """The name service takes its time."""
+        names = self.cluster.network.names
+        names.delay_ms = self.dice.choice(((50, 300), (500, 3000), (3000, 9000)))
+        return f"{names.delay_ms} {self._then(setattr, names, 'delay_ms', SOON_MS)}"
+
+    def names_fail(self) -> str:
+        """The name service does not know a server any more, or none at all."""
+        names = self.cluster.network.names
+        known = list(names.addresses)
+        failing = set(known if self.dice.random() < 0.3 else self.dice.sample(known, min(1, len(known))))
+        names.failing |= failing
+        told = self._then(names.failing.difference_update, failing)
+        return f"{', '.join(sorted(failing))} {told}" if failing else ""
+
+    def wrong_name(self) -> str:
+        """A name leads to another server, or to nobody, and its connections are made anew just then."""
+        names = self.cluster.network.names
+        if not names.addresses:
+            return ""
+        host, ip = self.dice.choice(list(names.addresses)), self.dice.choice(["10.250.0.1", *names.places])
+        names.wrong[host] = ip
+        server = self.cluster.servers[Address(host, SERVER_PORT)]
+        if server.up and self.dice.random() < 0.7:
+            server.kill(with_host=False)
+            self.world.after(self.dice.randrange(1, 400), self._restart, server, server.life, False, 0)
+        return f"{host} is {ip} {self._then(tell_the_truth, self.cluster, host)}"
+
     # ------------------------------------------------------------ operators
 
     def _name(self) -> str:
@@ -472,6 +503,15 @@ class Harm:
         return f"{sentinel.name} after {'election' if election else 'promotion'}"
 
 
+def tell_the_truth(cluster: Cluster, host: str) -> None:
+    """A name is right again, and where it led has nothing to do with it any more: connections there end."""
+    names = cluster.network.names
+    place = names.place(names.wrong.pop(host, names.addresses[host]))
+    if place != host:
+        for sentinel in cluster.each_up():
+            sentinel.leave_astray(host, place)
+
+
 def own_address(sentinel: SimSentinel) -> None:
     """The operator sees the mistake: it announces itself as before."""
     settings = attrs.evolve(sentinel.engine.state.settings, announce_ip=None)
@@ -556,6 +596,9 @@ DEEDS: dict[str, Callable[[Harm], str]] = {
     "bad hello": Harm.bad_hello,
     "torn write": Harm.torn_write,
     "operator overtakes": Harm.operator_overtakes,
+    "slow names": Harm.slow_names,
+    "names fail": Harm.names_fail,
+    "wrong name": Harm.wrong_name,
 }
 assert tuple(DEEDS) == FAULTS
 
@@ -565,6 +608,9 @@ def make_peace(cluster: Cluster, options: Options) -> None:
     cluster.note("peace")
     cluster.peaceful = True
     cluster.network.heal()
+    for host in list(cluster.network.names.wrong):
+        tell_the_truth(cluster, host)
+    cluster.network.names.heal()
     for server in cluster.servers.values():
         server.info_lag_ms = 0
         server.paused_until_ms = min(server.paused_until_ms, cluster.world.now_ms)

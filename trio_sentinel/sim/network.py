@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 from attrs import Factory, define, field
 
 from trio_sentinel.model.values import Address, Channel, LinkId
+from trio_sentinel.sim.names import Names
 from trio_sentinel.sim.world import World
 
 RETRY_MS = (20, 640)
@@ -113,6 +114,7 @@ class Network:
         self.slow: dict[tuple[str, str], int] = {}
         """Extra delay in ms, one way."""
         self.processes: dict[Address, Process] = {}
+        self.names = Names()
         self.wires_made = 0
 
     def delay_ms(self, source: str, target: str) -> int:
@@ -130,7 +132,7 @@ class Network:
         self.cut.clear()
         self.slow.clear()
         arrives_ms = self.world.now_ms + self.latency_ms[1]
-        moved = self.world.hurry((self._arrive, self._syn_answered, self._reset), arrives_ms)
+        moved = self.world.hurry((self._arrive, self._syn_answered, self.reset), arrives_ms)
         for line in (arguments[1] for arguments in moved if len(arguments) > 1):
             line.free_at_ms = arrives_ms
 
@@ -140,7 +142,10 @@ class Network:
         """Begin to connect; the owner hears ``opened`` or ``lost``."""
         self.wires_made += 1
         wire = Wire(self.wires_made, owner, owner.life, link, channel, target)
-        self.world.after(self.delay_ms(owner.address.host, target.host), self._syn, wire, 0)
+        if target.host:
+            self.world.after(self.delay_ms(owner.address.host, target.host), self._syn, wire, 0)
+        else:
+            self.world.after(0, self.reset, wire)  # a name without an address
         return wire
 
     def _syn(self, wire: Wire, tries: int) -> None:
@@ -191,10 +196,11 @@ class Network:
         for wire in process.wires.values():
             here, there = wire.target.host, wire.owner.address.host
             if not quietly and self.reaches(here, there):
-                self.world.after(self.delay_ms(here, there), self._reset, wire)
+                self.world.after(self.delay_ms(here, there), self.reset, wire)
         process.wires.clear()
 
-    def _reset(self, wire: Wire) -> None:
+    def reset(self, wire: Wire) -> None:
+        """The owner hears that the connection, or the attempt, is over."""
         if not self._is_over(wire):
             self.close(wire)
             wire.owner.lost(wire, "reset by peer")
@@ -204,7 +210,7 @@ class Network:
         here, there = wire.target.host, wire.owner.address.host
         if self.reaches(here, there):
             wire.far.wires.pop(wire.number, None)
-            self.world.after(self.delay_ms(here, there), self._reset, wire)
+            self.world.after(self.delay_ms(here, there), self.reset, wire)
 
     # ------------------------------------------------------------ packets
 
@@ -263,7 +269,7 @@ class Network:
         if not far.up or far.life != wire.far_life:
             if not self.reaches(there, here):
                 return Fate.BLOCKED
-            self.world.after(self.delay_ms(there, here), self._reset, wire)
+            self.world.after(self.delay_ms(there, here), self.reset, wire)
             return Fate.RESET
         if far.frozen:
             return Fate.BLOCKED

@@ -49,6 +49,9 @@ FAULTS: tuple[str, ...] = (
     "bad hello",
     "torn write",
     "operator overtakes",
+    "slow names",
+    "names fail",
+    "wrong name",
 )
 CALM_MS = 25_000
 """For how long nothing may happen any more at the end of a thorough run."""
@@ -56,8 +59,10 @@ OURS = "ours"
 MEMBERS: tuple[str, ...] = (OURS, "redis 7", "valkey 9")
 MIXED_SHARE = 0.25
 """How many of the runs have stock sentinels in their quorum."""
-QUICK_PINGS_SHARE = 0.1
+QUICK_PINGS_SHARE = 0.05
 """How many of the runs PING more than once a second: they cost three times as much."""
+NAME_FAULTS = ("slow names", "names fail", "wrong name")
+"""Whoever has one of them has servers with host names."""
 RARE: frozenset[str] = frozenset(
     {
         "copied file",
@@ -69,6 +74,7 @@ RARE: frozenset[str] = frozenset(
         "announced elsewhere",
         "second name",
         "bad hello",
+        *NAME_FAULTS,
     }
 )
 """They lift conditions of some properties, so most runs do without them."""
@@ -104,6 +110,8 @@ class Options:
     write_ms: int = 250
     pings_a_second: int = 0
     """What each of our sentinels may spend to PING more often than once a second, as the daemon does."""
+    named: bool = False
+    """Whether servers have host names, which everybody resolves and tells; only without stock members."""
     spared: tuple[int, ...] = ()
     """Numbers of faults that do not happen: how a finding is made shorter."""
     members: tuple[str, ...] = ()
@@ -141,12 +149,13 @@ def draw(seed: int) -> Options:
     """The options of a seed. Most runs are short: what ten bad seconds do not find, sixty of the same kind seldom do,
     and more seeds are more kinds."""
     dice = random.Random(f"options {seed}")
-    sentinels = dice.choice((1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 7))
+    sentinels = dice.choice((1, 2, *[3] * 14, 4, 4, 5, 5, 5, 5, 5, 7))
     majority = sentinels // 2 + 1
     down_after_ms = dice.choice((300, 1000, 1000, 2000, 5000))
     latency_ms = dice.choice(((0, 2), (0, 2), (1, 20), (0, 150), (40, 60)))
     if 8 * latency_ms[1] > down_after_ms:
         latency_ms = (0, 2)  # whoever calls that down has what was asked for
+    weights, members = _weights(dice), _members(seed, sentinels)
     return Options(
         seed=seed,
         sentinels=sentinels,
@@ -160,12 +169,13 @@ def draw(seed: int) -> Options:
         save_ms=dice.choice(((1, 4), (1, 4), (0, 0), (5, 60), (1, 900))),
         clock_ppm=tuple(dice.choice((0, 0, 200, -200, 20_000, -20_000)) for _ in range(sentinels)),
         repl_timeout_ms=dice.choice((3000, 10_000, 60_000)),
-        weights=_weights(dice),
+        weights=weights,
         pause_ms=dice.choice((300, 700, 1500, 1500, 4000)),
-        harm_ms=dice.choice((5000, 8000, 8000, 15_000, 15_000, 45_000)),
-        calm_ms=dice.choice((2000, 2000, 2000, CALM_MS)),
+        harm_ms=dice.choice((5000, 5000, 8000, 8000, 8000, 15_000, 15_000, 45_000)),
+        calm_ms=dice.choice((*[2000] * 7, CALM_MS)),
         pings_a_second=PINGS_A_SECOND if dice.random() < QUICK_PINGS_SHARE else 0,
-        members=_members(seed, sentinels),
+        named=not members and any(name in NAME_FAULTS for name, _ in weights),
+        members=members,
     )
 
 

@@ -16,7 +16,8 @@ from trio_sentinel.model.events import Event, LeaderElected, PromotionSeen
 from trio_sentinel.model.observations import Observations
 from trio_sentinel.model.snapshot import Snapshot
 from trio_sentinel.model.state import SentinelState
-from trio_sentinel.model.values import Address, Channel, LinkId, PeerLink, RunId
+from trio_sentinel.model.values import Address, Channel, LinkId, PeerLink, RunId, ServerLink
+from trio_sentinel.sim.names import DEADLINE_MS
 from trio_sentinel.sim.network import Fate, Wire
 from trio_sentinel.sim.world import WorldDice
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 LAZY_SAVE_MS = 50
 """How long a save that nobody waits for may wait for company."""
+FIRST_NAMES_MS = 2000
+"""How long a start waits for names."""
 LATE_SHARE = 0.3
 """How often a failing disk fails after the rename: the file is new, and whoever wrote it hears of a failure."""
 
@@ -150,6 +153,8 @@ class SimSentinel:
         """When (on its own clock) an acceptable PONG was last heard, by link; for the checkers."""
         self.voices: dict[tuple[str, Address], dict[RunId, int]] = {}
         """When a peer last said that a master is down, for the checkers too."""
+        self._asked: set[str] = set()
+        """Names that are being resolved."""
         self._started_at_ms = 0
         self._saving = False
         self._to_save: tuple[int, Snapshot, bool] | None = None
@@ -183,10 +188,32 @@ class SimSentinel:
         self.links, self.commands, self.answers, self.stalled, self.pongs, self.voices = {}, {}, {}, [], {}, {}
         self._saving, self._to_save, self._writing, self._lazy_until_ms = False, None, None, None
         self._started_at_ms = self.world.now_ms
+        self._asked = set()
         self.engine = self._new_mind()
         self.checker.started(self)
-        self._carry_out(self.engine.start(self.disk, self.clock_ms(), own_port=self.address.port))
+        self._carry_out(self._begin())
         self._plan_beat()
+
+    def _begin(self) -> Outcome:
+        """The first turn."""
+        own_port = self.address.port
+        if self.network.names.addresses and isinstance(self.engine, Engine):
+            return self.engine.start(self.disk, self.clock_ms(), own_port=own_port, names=self.first_names())
+        return self.engine.start(self.disk, self.clock_ms(), own_port=own_port)
+
+    def first_names(self) -> dict[str, str]:
+        """What a start resolves before it begins: the names in its file for which an answer comes soon."""
+        names = self.network.names
+        hosts = {address.host for line in self.disk.masters for address in (line.address, *line.replicas)}
+        asked = sorted(hosts & names.addresses.keys())
+        soon = [host for host in asked if names.length_ms(self.world.random) < FIRST_NAMES_MS]
+        return {host: ip for host in soon if (ip := names.answer(host)) is not None}
+
+    def leave_astray(self, host: str, place: str) -> None:
+        """`host` is not at `place` any more: what was connected there for it is reset."""
+        for wire in list(self.links.values()):
+            if isinstance(wire.link, ServerLink) and wire.link.address.host == host and wire.there == place:
+                self.network.reset(wire)
 
     def _new_mind(self) -> Mind:
         return Engine(WorldDice(self.world.random), self.clock_ms(), pings_a_second=self.cluster.pings_a_second)
@@ -383,10 +410,33 @@ class SimSentinel:
         old = self.links.get(key)
         if old is not None:
             self.network.close(old)
-        wire = self.network.dial(self, effect.link, effect.channel, effect.address)
-        self.links[key] = wire
+        wire = self.links[key] = self.network.dial(self, effect.link, effect.channel, self._place(effect.address))
         if effect.channel is Channel.COMMAND:
             self.commands[effect.link] = wire
+
+    def _place(self, address: Address) -> Address:
+        """Where a connection goes: to what a name was last resolved to, as in the daemon, which asks meanwhile."""
+        names = self.network.names
+        if address.host not in names.addresses:
+            return address
+        return Address(names.place(self.engine.state.ip(address.host)), address.port)
+
+    def _resolve_name(self, effect: fx.ResolveName) -> None:
+        """Ask for a name, once at a time."""
+        host = effect.host
+        if host not in self._asked:
+            self._asked.add(host)
+            length_ms = self.network.names.length_ms(self.world.random)
+            self.world.after(length_ms, self._resolved, self.life, host, length_ms < DEADLINE_MS)
+
+    def _resolved(self, life: int, host: str, in_time: bool) -> None:
+        if life != self.life:
+            return
+        if self.frozen:
+            self.stalled.append((self._resolved, (life, host, in_time)))
+            return
+        self._asked.remove(host)
+        self.feed(i.NameResolved(host, self.network.names.answer(host) if in_time else None))
 
     def _close(self, effect: fx.CloseLink) -> None:
         for channel in Channel:
@@ -537,7 +587,7 @@ EFFECTS: dict[type[fx.Effect], Callable[[SimSentinel, Any], None]] = {
     fx.SendPing: SimSentinel._send,
     fx.PollInfo: SimSentinel._send,
     fx.KillScript: SimSentinel._send,
-    fx.ResolveName: SimSentinel._nothing,
+    fx.ResolveName: SimSentinel._resolve_name,
     fx.SaveConfig: SimSentinel._save,
     fx.SayHello: SimSentinel._hello,
     fx.AskPeer: SimSentinel._ask_peer,

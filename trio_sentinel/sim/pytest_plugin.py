@@ -1,11 +1,11 @@
 """Fixtures for tests of applications, registered with pytest when trio-sentinel is installed.
 
-    def test_my_client_survives_a_failover(deployment):
-        ...
+def test_my_client_survives_a_failover(deployment):
+    ...
 
-    @pytest.mark.deployment(sentinels=5, replicas=1, seed=7)
-    def test_with_more_sentinels(deployment):
-        ...
+@pytest.mark.deployment(sentinels=5, replicas=1, seed=7)
+def test_with_more_sentinels(deployment):
+    ...
 """
 
 from __future__ import annotations

@@ -99,10 +99,11 @@ def populate(cluster: Cluster, options: Options) -> None:
     masters: dict[str, Address] = {}
     for n in range(options.masters):
         name = "mymaster" if n == 0 else f"master{n + 1}"
-        first = cluster.add_server(f"10.{n}.0.1", home=name)
+        hosts = [_host(cluster, options, n, k + 1) for k in range(1 + options.replicas)]
+        first = cluster.add_server(hosts[0], home=name)
         masters[name] = first.address
-        for k in range(options.replicas):
-            cluster.add_server(f"10.{n}.0.{k + 2}", first.address, home=name)
+        for host in hosts[1:]:
+            cluster.add_server(host, first.address, home=name)
     settings = MasterSettings(
         quorum=options.quorum,
         down_after_ms=options.down_after_ms,
@@ -120,6 +121,16 @@ def populate(cluster: Cluster, options: Options) -> None:
     if options.write_ms:
         for n, name in enumerate(masters):
             cluster.add_writer(name, options.write_ms, f"10.9.9.{n + 1}")
+
+
+def _host(cluster: Cluster, options: Options, group: int, number: int) -> str:
+    """Where the server with that number is."""
+    ip = f"10.{group}.0.{number}"
+    if not options.named:
+        return ip
+    name = f"db{number}.{'abc'[group]}.example"
+    cluster.network.names.add(name, ip)
+    return name
 
 
 def peace_bound_ms(options: Options) -> int:
@@ -229,6 +240,8 @@ def _dead_end(cluster: Cluster, wrong: tuple[int, str] | None) -> str | None:
         return "two addresses in one contested epoch"
     if any(is_parted(cluster, name) for name in cluster.settings):
         return "made to forget all that others know"
+    if any(is_merged(cluster, name) for name in cluster.settings):
+        return "a name that lied made two deployments one"
     return None
 
 
@@ -350,6 +363,16 @@ def is_parted(cluster: Cluster, name: str) -> bool:
     return any(one.isdisjoint(other) for one, other in itertools.combinations(known, 2))
 
 
+def is_merged(cluster: Cluster, name: str) -> bool:
+    """Whether a name that led to a server of another deployment made that server a replica here: it is claimed for both
+    masters, and there is no telling which is right. Only a RESET by an operator ends it."""
+    if not cluster.seen["fault wrong name"]:
+        return False
+    masters = [s.engine.state.masters[name] for s in cluster.sentinels.values() if name in s.engine.state.masters]
+    known = {address for master in masters for address in (master.address, *master.replicas)}
+    return any(cluster.homes.get(address, name) != name for address in known)
+
+
 def fill(report: Report, cluster: Cluster) -> None:
     """What came of a run."""
     digest = hashlib.blake2b(cluster.checker.hash.digest(), digest_size=16)
@@ -369,4 +392,3 @@ def fill(report: Report, cluster: Cluster) -> None:
         holder = None if agreed is None else cluster.servers.get(agreed.address)
         if holder is not None:
             report.lost += sum(1 for write in writer.writes if not holder.has(write))
-

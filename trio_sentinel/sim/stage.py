@@ -112,18 +112,12 @@ class StageCluster(Cluster):
         self.asked_as: dict[tuple[RunId | None, Address, Epoch], str] = {}
         """How a candidate calls the master at an address: the question itself does not say it."""
         self.scripts_run = 0
-        self.name_ms = (0, 30)
-        self.names: dict[str, str] = {}
 
     def broke(self, error: BaseException) -> None:
         """A property does not hold, or a daemon failed: the run is over."""
         if self.error is None:
             self.error = error
         self.nursery.cancel_scope.cancel(reason="a finding")
-
-    def lookup(self, host: str) -> str | None:
-        """What the name service says now."""
-        return self.names.get(host)
 
     @property
     def streams(self) -> StageNetwork:

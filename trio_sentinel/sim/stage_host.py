@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_sentinel.model.values import Millis
+from trio_sentinel.sim.names import DEADLINE_MS
 
 if TYPE_CHECKING:
     from trio_sentinel.sim.stage_sentinel import StagedSentinel
 
 WALL_EPOCH_MS: Final = 1_700_000_000_000
-NAME_MS: Final = (0, 30)
-NAME_DEADLINE_S: Final = 5.0
 HICCUP: Final = 0.02
 HICCUP_S: Final = 0.1
 SCRIPT_MS: Final = (1, 1500)
@@ -76,11 +75,10 @@ class StageResolver:
             self._nursery.start_soon(self._answer, host, name=f"resolve {host}")
 
     async def _answer(self, host: str) -> None:
-        sentinel = self._sentinel
-        ip = None
-        with trio.move_on_after(NAME_DEADLINE_S):
-            await trio.sleep(sentinel.world.random.randint(*sentinel.cluster.name_ms) / 1000)
-            ip = sentinel.cluster.lookup(host)
+        sentinel, names = self._sentinel, self._sentinel.network.names
+        length_ms = names.length_ms(sentinel.world.random)
+        await trio.sleep(length_ms / 1000)
+        ip = names.answer(host) if length_ms < DEADLINE_MS else None
         await sentinel.running(self._life)
         self._asked.discard(host)
         self._on_result(host, ip)

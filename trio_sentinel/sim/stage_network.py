@@ -165,10 +165,17 @@ class StageNetwork(Network):
         """Begin to connect from a process at `host`. The end becomes ``connected`` or ``broken``."""
         port = self._next_port.get(host, FIRST_LOCAL_PORT)
         self._next_port[host] = port + 1 if port < 65_535 else FIRST_LOCAL_PORT
+        target = Address(self.names.place(target.host), target.port)
         end = self._make(process, Address(host, port), target)
         end.user = user
         self.world.after(self.delay_ms(host, target.host), self._knock, end, 0)
         return end
+
+    def leave(self, process: Process, place: str) -> None:
+        """Connections of a process to some place are reset."""
+        for end in list(self.ends.get(process.address, {}).values()):
+            if end.remote.host == place:
+                self._break(end, errno.ECONNRESET)
 
     def _make(self, process: Process, local: Address, remote: Address) -> End:
         self.made += 1

@@ -145,7 +145,7 @@ class StagedSentinel(SimSentinel):
             log=self._log,
             on_events=self._note,
             shutdown=lambda reason: closed.set(),
-            names={},
+            names=self.first_names(),
         )
         self.engine = self.parts.engine
         async with self.parts.service.run(self.parts.start):
@@ -241,6 +241,10 @@ class StagedSentinel(SimSentinel):
         if life != self.life or self._reach(point):
             raise Died
 
+    def leave_astray(self, host: str, place: str) -> None:
+        """See `SimSentinel`. Which of the connections there was made for that name is not to be seen."""
+        self.network.leave(self, place)
+
     def note_switch(self, effect: fx.Announce) -> None:
         """What subscribers must hear of it."""
         told = [one.payload for one in bulletins_of(effect.event) if one.channel == "+switch-master"]
@@ -257,7 +261,6 @@ class StagedSentinel(SimSentinel):
     def ask(self, make: Callable[[int], i.Request], on_answer: Callable[[Any], None] = lambda answer: None) -> None:
         """An operator on this host sends a command to the port."""
         self.operator.send(make(0))
-
 
     def think(self, heard: i.Input) -> None:
         """What harm lets it hear without a socket. It may die of that."""

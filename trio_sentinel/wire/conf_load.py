@@ -26,6 +26,7 @@ BAD_DIRECTIVE: Final = "Bad directive or wrong number of arguments"
 MAX_INCLUDES: Final = 16
 """How deep files may include each other; stock has no limit and dies of a file that includes itself."""
 
+
 def _nothing(path: str) -> None:
     """Stands in for a check that the caller does not want."""
 

@@ -41,6 +41,8 @@ MOST_STAND_STEP_MS = 300
 CROWD_STEP_MS = 20
 """The step grows by so much for each other master that is down: the first candidate has that many elections to win."""
 MOST_CROWD_STEP_MS = 2000
+BATCH_MS = 1000
+"""How long elections of mine that are not decided yet keep others from beginning, at most."""
 RETRY_MS = (50, 100)
 """After an election that nobody can win any more I stand again this soon (at least, and a random part on top) ..."""
 QUICK_RETRIES = 5
@@ -123,9 +125,27 @@ def may_stand_at_ms(s: Situation, master: Master) -> Millis | None:
         return None
     if s.state.current_epoch >= MAX_EPOCH:
         return None  # a liar used the numbers up (core.md Q6): voting and watching go on
+    at_ms = max(master.stand_at_ms, _batch_until_ms(s))
     if master.attempt_at_ms is None:
-        return master.stand_at_ms
-    return max(master.stand_at_ms, master.attempt_at_ms + 2 * master.settings.failover_timeout_ms)
+        return at_ms
+    return max(at_ms, master.attempt_at_ms + 2 * master.settings.failover_timeout_ms)
+
+
+def stands(master: Master) -> bool:
+    """Whether I am a candidate for `master` and it is not decided yet."""
+    running = master.failover
+    return running is not None and running.manner is Manner.AUTOMATIC and isinstance(running.phase, WaitingForVotes)
+
+
+def _batch_until_ms(s: Situation) -> Millis:
+    """Until when my elections that are not decided yet keep others from beginning. Mostly they are decided long before,
+    and the engine looks at once at those that wait.
+
+    Where many masters fall at once, all that become ready meanwhile stand together and under one epoch. With an epoch
+    for each, candidates overtake each other: who has seen a higher epoch does not vote under a lower.
+    """
+    asked = (s.state.masters[name].failover for name in s.candidacies)
+    return max((BATCH_MS + one.phase_since_ms for one in asked if one is not None and one.asks_for_votes), default=0)
 
 
 def check_candidacy(s: Situation, master: Master) -> Iterator[Event]:
@@ -137,9 +157,11 @@ def check_candidacy(s: Situation, master: Master) -> Iterator[Event]:
 
 def start_attempt(s: Situation, master: Master, manner: Manner) -> Iterator[Event]:
     """A new epoch, the attempt, and my own vote in it; all on disk before anybody hears of it (core.md Q4)."""
-    epoch = s.state.current_epoch + 1
     subject = s.state.subject_of_master(master)
-    yield EpochRaised(epoch=epoch, subject=subject)
+    epoch = s.state.current_epoch
+    if manner is not Manner.AUTOMATIC or not _may_share_epoch(s, master):
+        epoch += 1
+        yield EpochRaised(epoch=epoch, subject=subject)
     yield FailoverStarted(
         subject=subject,
         epoch=epoch,
@@ -148,6 +170,17 @@ def start_attempt(s: Situation, master: Master, manner: Manner) -> Iterator[Even
         at_ms=s.now_ms,
     )
     yield VoteCast(subject=subject, candidate=s.state.my_id, epoch=epoch, attempt_at_ms=None)
+
+
+def _may_share_epoch(s: Situation, master: Master) -> bool:
+    """Whether the current epoch is one that I raised for an election of another master just now, and that nobody has
+    heard of yet: votes are kept for each master, so it is as good as a new one, unless it was voted in here."""
+    epoch = s.state.current_epoch
+    return (
+        s.senses.untold_epoch == epoch
+        and master.leader_epoch < epoch
+        and not _voted_under_another_name(s, master, epoch, s.state.my_id)
+    )
 
 
 def vote(s: Situation, master: Master, epoch: Epoch, candidate: RunId) -> Iterator[Event]:

@@ -247,7 +247,7 @@ def switch(s: Situation, master: Master, new: Address, config_epoch: int, *, by:
     """The switch to `new`: the old master joins the replicas, the new one leaves them (core.md 12)."""
     state = s.state
     replicas = [address for address in master.replicas if not state.same_address(address, new)]
-    if not state.same_address(master.address, new):
+    if not state.told_as_one(master.address, new):
         replicas.append(master.address)
     old = master.address if by is None else master.current_address
     shown_new = state.shown(new.host)

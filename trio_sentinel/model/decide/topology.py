@@ -250,7 +250,7 @@ def _newer_configuration(s: Situation, master: Master, hello: Hello, switch: Swi
         return
     if s.state.ip(new.host) == "" or s.awaits_ip(master.address.host):
         return  # Not resolved yet: it may be the same machine. The next hello comes in two seconds.
-    if s.state.same_address(new, master.address) and not promoted:
+    if s.state.told_as_one(master.address, new) and not promoted:
         if running is not None and hello.config_epoch >= running.epoch:  # in mine: both were forced by operators
             yield FailoverAborted(
                 subject=s.state.subject_of_master(master),
@@ -266,6 +266,17 @@ def _newer_configuration(s: Situation, master: Master, hello: Hello, switch: Swi
 
 def _given_up(failover: Failover) -> Abort:
     return Abort.NOT_ELECTED if isinstance(failover.phase, WaitingForVotes) else Abort.REPLICA_TIMEOUT
+
+
+def doubted(s: Situation, master: Master, run_id: str | None) -> Iterator[str]:
+    """The names that lead to one process, as its INFO tells: one of them lies, or did when we connected. All are asked
+    again, or a dead server would pass for alive for as long as the other one answers in its place."""
+    if run_id is None or not s.state.settings.resolve_hostnames:
+        return
+    servers = ((master.address, master.run_id), *((one.address, one.run_id) for one in master.replicas.values()))
+    same = [address.host for address, known in servers if known == run_id]
+    if len(same) > 1:
+        yield from (host for host in same if not is_ip(host))
 
 
 def unresolved(s: Situation, *hosts: str | None) -> Iterator[str]:
