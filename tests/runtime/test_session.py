@@ -466,6 +466,23 @@ def test_clients_together_have_a_limit_and_who_takes_most_goes_first() -> None:
     assert "evicted_clients:1" in str(small.say(b"x" * 100 + b"\r\n" + request("INFO", "stats")))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("CLIENT", "SETNAME", "x" * 1000),
+        ("CLIENT", "SETINFO", "lib-name", "x" * 1000),
+        ("CLIENT", "SETINFO", "lib-ver", "x" * 1000),
+        ("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "x" * 1000),
+        ("SUBSCRIBE", "x" * 1000),
+    ],
+    ids=lambda words: " ".join(words[:-1]),
+)
+def test_what_a_client_chooses_and_we_keep_is_counted(words: tuple[str, ...]) -> None:
+    client = Stage().client()
+    client.do(*words)
+    assert client.session.memory >= 1000
+
+
 def test_too_many_patterns_cost_who_has_most() -> None:
     stage = Stage()
     hog, other = stage.client(), stage.client()

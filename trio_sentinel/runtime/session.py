@@ -219,7 +219,11 @@ class Session:
     @property
     def memory(self) -> int:
         """Bytes that this client makes us keep."""
-        return self.reader.buffered + self._deferred_size + self.output_bytes + self.house.board.held(self).size
+        names = len(self.name) + len(self.lib_name) + len(self.lib_ver)
+        if self.tracking is not None:
+            names += sum(map(len, self.tracking.prefixes))
+        asked = self.reader.buffered + self._deferred_size
+        return asked + self.output_bytes + self.house.board.held(self).size + names
 
     @property
     def held_words(self) -> int:

@@ -21,7 +21,9 @@ _ESCAPES: Final = {ord("n"): 10, ord("r"): 13, ord("t"): 9, ord("b"): 8, ord("a"
 _ESCAPED: Final = {10: b"\\n", 13: b"\\r", 9: b"\\t", 8: b"\\b", 7: b"\\a", 0x22: b'\\"', 0x5C: b"\\\\"}
 _PLAIN: Final = re.compile(rb"[^\v\f\"']*")  # lines that need no second look
 _HEX: Final = re.compile(rb"x([0-9a-fA-F]{2})")
+_UNESCAPED: Final = re.compile(rb'[^"\\]+')
 _BARE: Final = re.compile(rb"[!-~]+")
+_UNSHOWN: Final = re.compile(rb'[^ !#-\[\]-~]')
 
 
 class Unbalanced(ValueError):
@@ -61,12 +63,14 @@ def split_line(line: bytes) -> list[bytes]:
 def _double_quoted(line: bytes, at: int, word: bytearray) -> int:
     """Read up to the closing double quote into `word`; returns the position behind it."""
     while at < len(line):
-        byte = line[at]
-        if byte == 0x22:
+        plain = _UNESCAPED.match(line, at)
+        if plain is not None:
+            word += plain[0]
+            at = plain.end()
+        elif line[at] == 0x22:
             return at + 1
-        if byte != 0x5C or at + 1 == len(line):
-            word.append(byte)
-            at += 1
+        elif at + 1 == len(line):
+            break
         elif hexadecimal := _HEX.match(line, at + 1):
             word.append(int(hexadecimal[1], 16))
             at += 4
@@ -89,11 +93,13 @@ def _single_quoted(line: bytes, at: int, word: bytearray) -> int:
 
 
 def quoted(value: str) -> bytes:
-    """`value` in double quotes, in printable ASCII."""
-    out = bytearray(b'"')
-    for byte in text(value):
-        out += _ESCAPED.get(byte) or (bytes((byte,)) if 0x20 <= byte < 0x7F else b"\\x%02x" % byte)
-    return bytes(out + b'"')
+    """`value` in double quotes, in printable ASCII. Clients choose values, and a save must not take seconds of one."""
+    return b'"%b"' % _UNSHOWN.sub(_escaped, text(value))
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    [byte] = found[0]
+    return _ESCAPED.get(byte) or b"\\x%02x" % byte
 
 
 def word(value: str) -> bytes:
