@@ -28,6 +28,9 @@ SERVER_PORT = 6379
 SENTINEL_PORT = 26379
 WELL_FOR_MS = 5000
 """A server untouched by any fault for longer than the detection time and this was failed over for nothing."""
+STOCK_STALL_MS = 500
+"""Stock does nothing else while it saves. When every save takes this long and every opinion counts, those that were
+given first are old when the last one comes."""
 
 
 @frozen
@@ -245,11 +248,13 @@ class Cluster:
 
     @property
     def excused(self) -> bool:
-        """Whether liveness is not promised: stock alone, after stock spoilt an epoch, or while a stock member's clock
-        is behind itself (``stock_checks.py``)."""
+        """Whether liveness is not promised: stock alone, after stock spoilt an epoch, while a stock member's clock is
+        behind itself (``stock_checks.py``), or where the quorum needs stock members that stand still for a disk."""
         stock = [sentinel for sentinel in self.sentinels.values() if isinstance(sentinel, StockSentinel)]
         alone = len(stock) == len(self.sentinels)
-        return alone or bool(self.checker.spoilt) or any(sentinel.mind.clock_fell for sentinel in stock)
+        all_needed = any(settings.quorum >= len(self.sentinels) for settings in self.settings.values())
+        halting = all_needed and any(sentinel.save_ms[1] >= STOCK_STALL_MS for sentinel in stock)
+        return alone or halting or bool(self.checker.spoilt) or any(sentinel.mind.clock_fell for sentinel in stock)
 
     def switches(self) -> int:
         """How often a leader ended a failover."""
