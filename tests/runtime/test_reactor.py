@@ -16,7 +16,7 @@ import trio.testing
 
 from trio_sentinel.ports import Transport
 from trio_sentinel.runtime.poller import EpollPoller, Poller, SelectorPoller, make_poller
-from trio_sentinel.runtime.reactor import TURN_S, Reactor, open_reactor
+from trio_sentinel.runtime.reactor import DIALS_AT_ONCE, TURN_S, Reactor, open_reactor
 from trio_sentinel.runtime.transport import HIGH_WATER
 
 
@@ -564,6 +564,19 @@ async def test_a_dialing_that_is_given_up_says_nothing() -> None:
             reactor.dial(free.getsockname(), calls.made, on_failed=calls.failures.append).close()
         await trio.sleep(0.05)
         assert not calls.told
+
+
+async def test_thousands_of_dialings_do_not_begin_in_one_breath() -> None:
+    async with open_reactor() as reactor:
+        house, calls = House(reactor), Calls()
+        dialings = [reactor.dial(house.address, calls.made, on_failed=calls.failures.append) for _ in range(200)]
+        begun = [dialing.fd >= 0 for dialing in dialings]
+        assert begun == [True] * DIALS_AT_ONCE + [False] * (200 - DIALS_AT_ONCE)
+        dialings[-1].close()
+        await wait_until(lambda: len(calls.handlers) == 199)
+        await trio.sleep(0.05)
+        assert len(calls.handlers) == 199, "who was given up while it waited is not dialled"
+        assert not calls.failures
 
 
 async def test_a_connection_to_oneself_counts_as_refused() -> None:

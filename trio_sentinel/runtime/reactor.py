@@ -38,6 +38,8 @@ CANNOT_BIND: Final = "Can't bind socket"
 EVENTS_PER_TURN: Final = 256
 ACCEPTS_PER_TURN: Final = 64
 DEFER_ROUNDS: Final = 16
+DIALS_AT_ONCE: Final = 64
+"""A start asks for thousands of connections in one breath, and each costs the system some 50 us: the others wait."""
 TURN_S: Final = 0.01
 CATCH_UP_S: Final = 0.1
 GRACE_S: Final = 10.0
@@ -185,7 +187,9 @@ class Dialing:
         return -1 if self._sock is None else self._sock.fileno()
 
     def begin(self, address: tuple[str, int], source_address: str | None) -> None:
-        """Start to connect. Whatever goes wrong is told later."""
+        """Start to connect, unless that was given up meanwhile. Whatever goes wrong is told later."""
+        if self.closed:
+            return
         try:
             family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
             sock = self._reactor.sockets.stream(family)
@@ -333,6 +337,7 @@ class Reactor:
         self._later: deque[Callable[[], None]] = deque()
         self._overdue: deque[tuple[float, Callable[[], None]]] = deque()
         self._in_turn = False
+        self._dialled = 0
         self._closed = False
         self.bytes_received = 0
         self.bytes_sent = 0
@@ -375,8 +380,11 @@ class Reactor:
         dialing = Dialing(self, handler_factory, on_failed, tls)
         if self._closed:
             dialing.closed = True
-        else:
+        elif self._dialled < DIALS_AT_ONCE:
+            self._dialled += 1
             dialing.begin(address, source_address)
+        else:
+            self.later(lambda: dialing.begin(address, source_address))
         return dialing
 
     def defer(self, deed: Callable[[], None]) -> None:
@@ -406,6 +414,7 @@ class Reactor:
     def turn(self) -> None:
         """Serve whoever is ready, but not for longer than `TURN_S`; then do what was deferred."""
         self._in_turn = True
+        self._dialled = 0
         try:
             end = self._stopwatch_s() + TURN_S
             if not self._round:
