@@ -292,8 +292,8 @@ def _exam(cluster: Cluster, options: Options) -> Generator[int, None, int | None
         if not waiting:
             return cluster.world.now_ms - began_ms
         if cluster.world.now_ms >= limit_ms:
-            if any(is_split(cluster, name) for name in cluster.settings):
-                cluster.seen["dead end: two addresses in one contested epoch"] += 1
+            if (dead_end := _dead_end(cluster, None)) is not None:
+                cluster.seen[f"dead end: {dead_end}"] += 1
                 return None
             if cluster.excused:
                 cluster.seen["no last failover, and a stock member excuses it"] += 1
