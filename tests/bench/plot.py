@@ -33,6 +33,8 @@ FIGURES: Final = {
     ("1,000 masters", "discovery worst PING"): "1,000 masters: worst PING meanwhile",
     ("1,000 masters", "steady CPU, % of a core"): "1,000 masters: steady CPU",
     ("1,000 masters", "RSS, MiB"): "1,000 masters: memory",
+    ("20 of 200 die", "first SDOWN to last switch"): "20 of 200 masters die: all switched",
+    ("100 of 1,000 die", "first SDOWN to last switch"): "100 of 1,000 masters die: last switch",
 }
 STOCK: Final = "valkey"
 LEFT, WIDTH, ROW, TOP = 290, 430, 22, 34
