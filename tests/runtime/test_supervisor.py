@@ -24,12 +24,18 @@ class NoLeases:
         return contextlib.nullcontext()
 
 
+def in_a_failover(since_ms: int) -> tuple[SentinelState, FailoverStarted]:
+    """A sentinel that fails its master over, and the event that began it."""
+    master = Master(name="m", address=Address("10.0.0.1", 6379), settings=MasterSettings(quorum=2))
+    master.failover = Failover(epoch=1, manner=Manner.FORCED, phase=SelectingReplica(), phase_since_ms=since_ms)
+    state = SentinelState(my_id=RunId("a" * 40), masters={"m": master})
+    subject = state.subject_of_master(master)
+    return state, FailoverStarted(subject=subject, epoch=1, manner=Manner.FORCED, attempt_at_ms=0, at_ms=since_ms)
+
+
 async def test_a_slow_phase_is_told_with_its_length(autojump_clock: trio.testing.MockClock) -> None:
     await trio.sleep(1000)
-    now_ms = int(trio.current_time() * 1000)
-    master = Master(name="m", address=Address("10.0.0.1", 6379), settings=MasterSettings(quorum=2))
-    master.failover = Failover(epoch=1, manner=Manner.FORCED, phase=SelectingReplica(), phase_since_ms=now_ms - 250)
-    state = SentinelState(my_id=RunId("a" * 40), masters={"m": master})
+    state, started = in_a_failover(int(trio.current_time() * 1000) - 250)
     lines: list[str] = []
 
     def log(level: Level, text: str) -> None:
@@ -38,11 +44,18 @@ async def test_a_slow_phase_is_told_with_its_length(autojump_clock: trio.testing
     async with trio.open_nursery() as nursery:
         supervisor = Supervisor("m", state, NoLeases(), nursery, log)
         supervisor.begin()
-        supervisor.tell(
-            FailoverStarted(
-                subject=state.subject_of_master(master), epoch=1, manner=Manner.FORCED, attempt_at_ms=0, at_ms=now_ms
-            )
-        )
+        supervisor.tell(started)
         await trio.sleep(6)
         supervisor.stop()
     assert lines == ["Failover of m is still in select_slave after 5250 ms"]
+
+
+async def test_what_the_last_save_decides_begins_nothing() -> None:
+    """The nursery is closed by then; the keeper would fail, and with it the save."""
+    state, started = in_a_failover(0)
+    async with trio.open_nursery() as nursery:
+        supervisor = Supervisor("m", state, NoLeases(), nursery, lambda level, text: None)
+        supervisor.begin()
+        supervisor.stop()
+    supervisor.tell(started)
+    assert not nursery.child_tasks

@@ -56,8 +56,8 @@ class Supervisor:
             lease.__enter__()
 
     def tell(self, event: Event) -> None:
-        """Something happened to the master."""
-        if isinstance(event, FailoverStarted) and self._failover is None:
+        """Something happened to the master. Once stopped, nothing is begun: the last save may still decide things."""
+        if isinstance(event, FailoverStarted) and self._failover is None and self._held:
             self._failover = trio.CancelScope()
             self._nursery.start_soon(self._see_through_failover, self._failover, name=f"failover of {self.name}")
 
