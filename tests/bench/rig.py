@@ -214,13 +214,15 @@ def connect_when_up(port: int, seconds: float = 60.0) -> Conn:
     """A connection to a process that is starting, once it answers PING."""
     found: list[Conn] = []
 
-    def up() -> bool:
+    def up() -> list[Conn]:
         conn = Conn(port)
-        if conn.ask("PING") != "PONG":
-            conn.close()
-            return False
-        found.append(conn)
-        return True
+        try:
+            if conn.ask("PING") == "PONG":
+                found.append(conn)
+        finally:
+            if not found:
+                conn.close()
+        return found
 
     wait_for(up, f"port {port} answers", seconds, 0.005)
     return found[0]

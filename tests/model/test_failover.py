@@ -119,6 +119,17 @@ def test_promoted_replica_with_a_second_address_is_not_told_to_follow_itself() -
     assert e.FailoverEnded in follows(kit, R3), "nobody waits for it either"
 
 
+def test_replica_that_turns_out_to_be_the_promoted_one_keeps_its_place_until_its_time_is_over() -> None:
+    """Its order may be under way: a name that lied for a moment can make two servers look like one (property 19)."""
+    kit = given(replicas=3)
+    ordered = kit.promoted().one(e.ReconfSent).address
+    assert ordered != R1
+    run_id = kit.master.replicas[R1].run_id
+    assert run_id is not None
+    assert not kit.info(ordered, replica_info(run_id=run_id)).has(e.ReconfSent)
+    assert kit.wait(15_000).one(e.ReconfSent).address not in (R1, ordered)
+
+
 def test_replica_that_is_down_is_not_waited_for_before_the_choice() -> None:
     kit = given()
     kit.silence(R2)

@@ -178,7 +178,8 @@ def _reconfigure(s: Situation, master: Master, failover: Failover, phase: Reconf
         return
     others = _others(s, master, phase.promoted)
     timeout_ms = s.state.timing.slave_reconf_timeout_ms
-    late = [replica for replica in others if _is_late(replica, s.now_ms, timeout_ms)]
+    ordered = [replica for replica in master.replicas.values() if replica.reconf in (Reconf.SENT, Reconf.IN_PROGRESS)]
+    late = [replica for replica in ordered if _is_late(replica, s.now_ms, timeout_ms)]
     for replica in late:
         yield ReconfTimedOut(subject=s.state.subject_of_replica(master, replica.address), address=replica.address)
     if late:
@@ -186,7 +187,7 @@ def _reconfigure(s: Situation, master: Master, failover: Failover, phase: Reconf
     if _out_of_time(s, master, failover):
         yield from _end(s, master, others, timed_out=True)
         return
-    busy = sum(1 for replica in others if replica.reconf in (Reconf.SENT, Reconf.IN_PROGRESS))
+    busy = len(ordered)  # also who only now turns out to be the promoted one, or is made out to be by a name that lies
     for replica in others:
         if busy >= master.settings.parallel_syncs:
             break
