@@ -355,8 +355,9 @@ def is_split(cluster: Cluster, name: str) -> bool:
 
 
 def is_parted(cluster: Cluster, name: str) -> bool:
-    """Whether an operator made sentinels forget every server that they have in common, so that they cannot meet."""
-    if not any(cluster.seen[f"fault operator {order}"] for order in ("reset", "remove")):
+    """Whether sentinels were made to forget every server that they have in common, by operators or with their
+    files, so that they cannot meet."""
+    if not any(cluster.seen[f"fault {one}"] for one in ("operator reset", "operator remove", "new identity")):
         return False
     masters = _watching(cluster, name)
     known = [{master.address, *master.replicas} for master in masters]
