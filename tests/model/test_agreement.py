@@ -273,6 +273,18 @@ def test_q19_a_second_name_gives_no_second_vote_when_the_first_one_has_moved() -
     assert kit.vote_asked(P2, 6, about=MASTER).one(e.VoteCast).candidate == P2
 
 
+def test_q19_the_vote_of_a_second_name_outlives_it() -> None:
+    """The answer may wait for a save that no longer knows that name."""
+    kit = given(peers=3)
+    kit.ask(lambda n: i.MonitorAsked(n, "alpha", MASTER, 2))
+    assert kit.vote_asked(P1, 5).one(e.VoteCast).subject.master == "alpha"
+    kit.ask(lambda n: i.RemoveAsked(n, "alpha"))
+    assert kit.master.leader_epoch == 5
+    refused = kit.vote_asked(P2, 5)
+    assert not refused.has(e.VoteCast)
+    assert refused.one(fx.AnswerOpinion).leader == P1
+
+
 def test_q6_epochs_at_the_end_of_the_range_are_served_but_nothing_wraps() -> None:
     kit = given(quorum=1)
     kit.vote_asked(P1, MAX_EPOCH)

@@ -580,7 +580,7 @@ class Engine:
         self._accept(heard.request, administration.monitor(self._s, heard))
 
     def _remove_asked(self, heard: i.RemoveAsked) -> None:
-        self._accept(heard.request, administration.remove(self._s, heard))
+        self._accept(heard.request, administration.remove(self._s, heard, agreement.bequeath))
 
     def _reset_asked(self, heard: i.ResetAsked) -> None:
         for name in heard.names:

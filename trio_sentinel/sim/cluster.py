@@ -31,6 +31,9 @@ WELL_FOR_MS = 5000
 STOCK_STALL_MS = 500
 """Stock does nothing else while it saves. When every save takes this long and every opinion counts, those that were
 given first are old when the last one comes."""
+STOCK_BLIND_MS = 500
+"""Its own CLIENT KILL at a promotion cuts stock off from the server for some hundred ms. Where that is down, and one
+voice is enough, each failover leads to the next."""
 
 
 @frozen
@@ -249,12 +252,21 @@ class Cluster:
     @property
     def excused(self) -> bool:
         """Whether liveness is not promised: stock alone, after stock spoilt an epoch, while a stock member's clock is
-        behind itself (``stock_checks.py``), or where the quorum needs stock members that stand still for a disk."""
+        behind itself (``stock_checks.py``), or where what is asked of its stock members is too much."""
         stock = [sentinel for sentinel in self.sentinels.values() if isinstance(sentinel, StockSentinel)]
         alone = len(stock) == len(self.sentinels)
-        all_needed = any(settings.quorum >= len(self.sentinels) for settings in self.settings.values())
-        halting = all_needed and any(sentinel.save_ms[1] >= STOCK_STALL_MS for sentinel in stock)
-        return alone or halting or bool(self.checker.spoilt) or any(sentinel.mind.clock_fell for sentinel in stock)
+        behind = any(sentinel.mind.clock_fell for sentinel in stock)
+        return alone or behind or bool(self.checker.spoilt) or any(map(self._asks_too_much_of, stock))
+
+    def _asks_too_much_of(self, stock: SimSentinel) -> bool:
+        """Every opinion is needed, and this one stands still with each save; or one is enough, and it is blind for
+        longer than it takes to call a server down."""
+        stalls = stock.save_ms[1] >= STOCK_STALL_MS
+        return any(
+            (stalls and settings.quorum >= len(self.sentinels))
+            or (settings.quorum == 1 and settings.down_after_ms < STOCK_BLIND_MS)
+            for settings in self.settings.values()
+        )
 
     def switches(self) -> int:
         """How often a leader ended a failover."""

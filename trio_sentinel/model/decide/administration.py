@@ -73,12 +73,14 @@ def subject_of_new(s: Situation, known: MasterSnapshot) -> Subject:
     )
 
 
-def remove(s: Situation, asked: RemoveAsked) -> Verdict:
-    """Forget a master."""
+def remove(
+    s: Situation, asked: RemoveAsked, bequeath: Callable[[Situation, Master], Iterator[Event]]
+) -> Verdict:
+    """Forget a master, but not a vote: `bequeath` is ``agreement.bequeath``."""
     master = s.state.masters.get(asked.name)
     if master is None:
         return Refusal.NO_SUCH_MASTER
-    return (MasterRemoved(subject=s.state.subject_of_master(master)),)
+    return *bequeath(s, master), MasterRemoved(subject=s.state.subject_of_master(master))
 
 
 def reset(s: Situation, asked: ResetAsked) -> Verdict:

@@ -206,14 +206,31 @@ def _voted_under_another_name(s: Situation, master: Master, epoch: Epoch, candid
     Candidates ask by address (core.md 7.3). After a switch of one name the other is still at the old address, and
     would answer for the same deployment with a vote of its own (Q19, property 3).
     """
-    servers = (master.address, *master.replicas)
+    return any(
+        other.leader_epoch == epoch and other.voted_for != candidate and _is_namesake(s, master, other)
+        for other in s.state.masters.values()
+    )
+
+
+def _is_namesake(s: Situation, master: Master, other: Master) -> bool:
+    """Whether servers of `master` are watched under the name of `other`, too."""
+    servers, theirs = (master.address, *master.replicas), (other.address, *other.replicas)
+    return other is not master and any(s.state.same_address(one, two) for one in servers for two in theirs)
+
+
+def bequeath(s: Situation, master: Master) -> Iterator[Event]:
+    """`master` is about to be removed. Its last vote goes to the other names of its servers: it may have been told, or
+    will be once it is on disk, and the file will know this name no more."""
+    if master.voted_for is None:
+        return
     for other in s.state.masters.values():
-        if other is master or other.leader_epoch != epoch or other.voted_for == candidate:
-            continue
-        theirs = (other.address, *other.replicas)
-        if any(s.state.same_address(one, another) for one in servers for another in theirs):
-            return True
-    return False
+        if other.leader_epoch < master.leader_epoch and _is_namesake(s, master, other):
+            yield VoteCast(
+                subject=s.state.subject_of_master(other),
+                candidate=master.voted_for,
+                epoch=master.leader_epoch,
+                attempt_at_ms=None,
+            )
 
 
 def votes_for_me(s: Situation, master: Master, failover: Failover) -> int:
