@@ -24,19 +24,12 @@ import valkey.sentinel
 from coredis.connection import TCPLocation
 
 from .harness import LOOPBACK, MASTER, DataServer, Kind, Lab, Sentinel, Watch
+from .harness_logins import LINES, NAMED, PASSWORD, PLAIN
 from .harness_processes import read_text
 from .harness_stories import switch_text
 
 pytestmark = pytest.mark.real
 
-PASSWORD = "open sesame"
-# Who only asks and listens needs no more than this.
-RULES = (
-    "on >knock ~* resetchannels &+switch-master -@all +ping +hello +auth +client|setinfo +client|setname +subscribe "
-    "+unsubscribe +sentinel|masters +sentinel|replicas +sentinel|slaves +sentinel|get-master-addr-by-name"
-)
-PLAIN = {"password": PASSWORD}
-NAMED = {"username": "guest", "password": "knock"}
 # valkey-py 6 cannot read SENTINEL MASTERS in RESP3, whoever answers; it subscribes with either.
 ASKERS = ((redis, 2, PLAIN), (redis, 3, NAMED), (valkey, 2, NAMED))
 SUBSCRIBERS = (*ASKERS, (valkey, 3, PLAIN))
@@ -52,8 +45,7 @@ def servers(lab: Lab) -> tuple[DataServer, DataServer, DataServer]:
 def sentinels(lab: Lab, servers: Sequence[DataServer]) -> list[Sentinel]:
     """Three sentinels that want a password from everybody, each other included."""
     watch = Watch(servers[0].port)
-    lines = [f'requirepass "{PASSWORD}"', f"user guest {RULES}", f'user default on ">{PASSWORD}" ~* &* +@all']
-    started = [lab.sentinel(Kind.OURS, watch, lines=lines, password=PASSWORD) for _ in range(3)]
+    started = [lab.sentinel(Kind.OURS, watch, lines=LINES, password=PASSWORD) for _ in range(3)]
     lab.wait_acquainted(started, replicas=2)
     return started
 

@@ -29,20 +29,13 @@ from attrs import Factory, define
 from coredis.connection import TCPLocation
 
 from .harness import LOOPBACK, MASTER, DataServer, Kind, Lab, Sentinel, Watch
+from .harness_logins import LINES, NAMED, PASSWORD, PLAIN
 from .harness_papers import Certificates
 from .harness_processes import read_text
 from .harness_stories import switch_text
 
 pytestmark = pytest.mark.real
 
-PASSWORD = "open sesame"
-# Who only asks and listens needs no more than this.
-RULES = (
-    "on >knock ~* resetchannels &+switch-master -@all +ping +hello +auth +client|setinfo +client|setname +subscribe "
-    "+unsubscribe +sentinel|masters +sentinel|replicas +sentinel|slaves +sentinel|get-master-addr-by-name"
-)
-PLAIN = {"password": PASSWORD}
-NAMED = {"username": "guest", "password": "knock"}
 CHANNEL = "+switch-master"
 CLI = shutil.which("redis-cli")
 Address = tuple[str, int]
@@ -69,10 +62,7 @@ def door(lab: Lab, tmp_path: Path) -> Door:
     """One sentinel, that can fail over alone, of a master and two replicas that are not asked for certificates."""
     servers = lab.trio_of_servers()
     papers, port = Certificates(tmp_path), lab.ports.claim()
-    lines = [
-        *papers.lines(port), f'requirepass "{PASSWORD}"', f"user guest {RULES}",
-        f'user default on ">{PASSWORD}" ~* &* +@all',
-    ]  # fmt: skip
+    lines = [*papers.lines(port), *LINES]
     sentinel = lab.sentinel(Kind.OURS, Watch(servers[0].port, quorum=1), lines=lines, password=PASSWORD)
     lab.wait_acquainted([sentinel], replicas=2)
     return Door(port, papers, sentinel, servers)
