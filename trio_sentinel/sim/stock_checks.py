@@ -12,7 +12,8 @@ too, except for the epochs in which a stock member was *seen* to do one of these
 * a RESET between its promotion and its switch: it told the promoted address and goes back to the old one (no number).
 
 Liveness (29 to 31, and the exam at the end of peace) is promised as long as one of ours is in the quorum, no epoch was
-marked so, and no stock member's wall clock was set back in its present life (Q21).
+marked so, no stock member's wall clock was set back in its present life (Q21), and no more is asked of stock members
+than they can do (``Cluster.excused``).
 
 **A stock member** is held to these properties of core.md 20: 1 to 4 (until a write of its file failed, Q3, or, for one
 master, until it was removed, Q25; not for the epoch of a manual attempt, Q4), 9 (with its own count of the votes), 11,
