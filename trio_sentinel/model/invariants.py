@@ -10,7 +10,6 @@ from attrs import Factory, define
 from trio_sentinel.errors import InvariantViolation
 from trio_sentinel.model.state import (
     Master,
-    Reconf,
     ReconfiguringReplicas,
     SendingPromotion,
     SentinelState,
@@ -47,7 +46,7 @@ def check_state(state: SentinelState, master: Master) -> None:
 
 def check_parallel_syncs(master: Master) -> None:
     """Property 19, right after another replica got its order: `parallel-syncs` may be lowered meanwhile."""
-    busy = sum(1 for replica in master.replicas.values() if replica.reconf in (Reconf.SENT, Reconf.IN_PROGRESS))
+    busy = sum(replica.being_reconfigured for replica in master.replicas.values())
     require(busy <= master.settings.parallel_syncs, 19, f"{master.name}: {busy} replicas are reconfigured at once")
 
 

@@ -38,7 +38,6 @@ from trio_sentinel.model.situation import Situation
 from trio_sentinel.model.state import (
     Manner,
     Master,
-    Reconf,
     ReconfiguringReplicas,
     SelectingReplica,
     SendingPromotion,
@@ -409,7 +408,7 @@ def _eager_since_ms(master: Master, sense: ServerSense) -> Millis | None:
             return running.phase_since_ms
         case ReconfiguringReplicas(_, True):
             replica = master.replicas[sense.address]
-            if replica.reconf in (Reconf.SENT, Reconf.IN_PROGRESS):
+            if replica.being_reconfigured:
                 return replica.reconf_sent_at_ms
     return None
 

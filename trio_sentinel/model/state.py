@@ -156,6 +156,11 @@ class Replica:
     reconf: Reconf = Reconf.NONE
     reconf_sent_at_ms: Millis | None = None
 
+    @property
+    def being_reconfigured(self) -> bool:
+        """Whether it has the order to follow the promoted one and counts for `parallel-syncs`."""
+        return self.reconf in (Reconf.SENT, Reconf.IN_PROGRESS)
+
 
 @define(kw_only=True)
 class Peer:

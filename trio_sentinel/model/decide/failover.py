@@ -178,7 +178,7 @@ def _reconfigure(s: Situation, master: Master, failover: Failover, phase: Reconf
         return
     others = _others(s, master, phase.promoted)
     timeout_ms = s.state.timing.slave_reconf_timeout_ms
-    ordered = [replica for replica in master.replicas.values() if replica.reconf in (Reconf.SENT, Reconf.IN_PROGRESS)]
+    ordered = [replica for replica in master.replicas.values() if replica.being_reconfigured]
     late = [replica for replica in ordered if _is_late(replica, s.now_ms, timeout_ms)]
     for replica in late:
         yield ReconfTimedOut(subject=s.state.subject_of_replica(master, replica.address), address=replica.address)
