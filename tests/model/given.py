@@ -427,6 +427,11 @@ class Given:
         return [i.ConfigSaved(version)]
 
 
+def beside(address: Address, n: int) -> Address:
+    """The same server of the `n`-th master."""
+    return Address(address.host, address.port + n)
+
+
 def given(
     *,
     peers: int = 2,
@@ -459,18 +464,21 @@ def given(
     masters = tuple(
         MasterSnapshot(
             name=name,
-            address=address if name == NAME else Address(address.host, address.port + n),
+            address=beside(address, n),
             settings=MasterSettings(**chosen),  # type: ignore[arg-type]
             config_epoch=config_epoch,
             leader_epoch=leader_epoch,
-            replicas=tuple(known_replicas) if name == NAME else (),
+            replicas=tuple(beside(replica, n) for replica in known_replicas),
             peers=tuple((run_id, peer_address(run_id)) for run_id in others),
         )
         for n, name in enumerate(names)
     )
-    servers = {known.address: Server(info=master_info()) for known in masters}
-    for n, replica in enumerate(known_replicas):
-        servers[replica] = Server(info=replica_info(address, run_id=f"{n + 1:040x}", repl_offset=1000 - n))
+    servers = {}
+    for known in masters:
+        servers[known.address] = Server(info=master_info())
+        for n, replica in enumerate(known.replicas):
+            run_id = f"{len(servers):040x}"
+            servers[replica] = Server(info=replica_info(known.address, run_id=run_id, repl_offset=1000 - n))
     kit = Given(
         engine=Engine(ScriptedDice(*dice), START_MS, pings_a_second=pings_a_second),
         now_ms=START_MS,

@@ -25,13 +25,14 @@ from tests.model.given import (
     given,
     master_info,
     peer_address,
+    replica_info,
 )
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import events as e
 from trio_sentinel.model import inputs as i
-from trio_sentinel.model.decide.agreement import QUICK_RETRIES
+from trio_sentinel.model.decide.agreement import QUICK_RETRIES, STAND_JITTER_MS, STAND_STEP_MS
 from trio_sentinel.model.state import Manner, WaitingForVotes
-from trio_sentinel.model.values import MAX_EPOCH, Address, PeerLink, RunId
+from trio_sentinel.model.values import MAX_EPOCH, Address, Channel, PeerLink, RunId, ServerLink
 
 PEERS = (P1, P2, P3, P4)
 
@@ -335,6 +336,50 @@ def test_where_answers_take_long_candidates_stand_further_apart(answer_ms: int, 
     turn = (sorted([ME, *kit.peers]).index(ME) + 2) % (len(kit.peers) + 1)
     assert turn > 0
     assert 0 <= agreed.stand_at_ms - agreed.at_ms - turn * step_ms < 10
+
+
+@pytest.mark.parametrize("lacking", ["priority", "link", "all"])
+def test_who_sees_no_replica_to_promote_stands_after_the_others(lacking: str) -> None:
+    """It would win for nothing, and everybody would wait for two failover timeouts."""
+    kit = given(replicas=0 if lacking == "all" else 1)
+    if lacking == "priority":
+        kit.info(R1, replica_info(priority=0))
+    elif lacking == "link":
+        kit.servers[R1].reachable = False
+        kit.hear(*(i.LinkLost(ServerLink(NAME, R1), channel, "reset") for channel in Channel))
+    kit.agree()
+    agreed = kit.master_down().one(e.AgreedDown)
+    everybody = [ME, *kit.peers]
+    turn = sorted(everybody).index(ME) + len(everybody)
+    assert 0 <= agreed.stand_at_ms - agreed.at_ms - turn * STAND_STEP_MS < STAND_JITTER_MS
+
+
+def test_who_sees_no_replica_to_promote_waits_longer_for_the_next_attempt() -> None:
+    """With a fast clock it would be the first each time (seed 7003640)."""
+    kit = given(replicas=1, failover_timeout_ms=20_000)
+    kit.info(R1, replica_info(priority=0))
+    kit.agree()
+    kit.master_down()
+    kit.wait(1000)
+    assert [event.reason for event in kit.log if isinstance(event, e.FailoverAborted)] == [e.Abort.NO_GOOD_REPLICA]
+    attempt_at_ms = kit.master.attempt_at_ms
+    assert attempt_at_ms is not None
+    assert not kit.wait_until(attempt_at_ms + 50_000 - 1).has(e.FailoverStarted)
+    assert kit.wait(1).has(e.FailoverStarted)
+
+
+def test_who_finds_a_replica_to_promote_meanwhile_waits_no_longer_than_the_others() -> None:
+    kit = given(replicas=1, failover_timeout_ms=20_000)
+    kit.info(R1, replica_info(priority=0))
+    kit.agree()
+    kit.master_down()
+    kit.wait(1000)
+    attempt_at_ms = kit.master.attempt_at_ms
+    assert attempt_at_ms is not None
+    kit.wait_until(attempt_at_ms + 30_000)
+    kit.info(R1, replica_info(priority=100))
+    assert not kit.wait_until(attempt_at_ms + 40_000 - 1).has(e.FailoverStarted)
+    assert kit.wait(1).has(e.FailoverStarted)
 
 
 def test_vote_for_another_keeps_me_from_standing_for_two_failover_timeouts() -> None:

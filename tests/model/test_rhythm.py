@@ -333,6 +333,37 @@ def test_two_names_of_one_process_are_asked_again() -> None:
     assert len(heard.all(fx.ResolveName)) <= 8, "with the INFO replies, not more often"
 
 
+def named_pair() -> tuple[Given, Address, Address]:
+    """A master and a replica that are known by names, and what the replica says follows the master by its name."""
+    a, b = Address("redis-a", 6379), Address("redis-b", 6379)
+    kit = given(address=a, globals_=GlobalSettings(resolve_hostnames=True), settled=False, replicas=0)
+    kit.hear(i.NameResolved(a.host, "10.0.0.1"))
+    kit.servers[a] = Server(info=master_info(run_id="1" * 40, replicas=(b,)))
+    kit.servers[b] = Server(info=replica_info(a, run_id="2" * 40))
+    kit.wait(3000)
+    kit.hear(i.NameResolved(b.host, "10.0.0.2"))
+    kit.wait(3000)
+    return kit, a, b
+
+
+def test_a_master_whose_replica_finds_nobody_under_its_name_is_asked_for_again() -> None:
+    """The name led us to another server that lives, and leads the replica to the right one (seed 6019845)."""
+    kit, a, b = named_pair()
+    assert not kit.wait(15_000).has(fx.ResolveName), "all is well"
+    astray = replica_info(a, run_id="2" * 40, master_link_up=False)
+    heard = kit.info(b, astray)
+    assert [asked.host for asked in heard.all(fx.ResolveName)] == [a.host]
+    heard = kit.hear(i.NameResolved(a.host, "10.0.0.9"))
+    assert {closed.link for closed in heard.all(fx.CloseLink)} == {ServerLink(NAME, a)}
+
+
+def test_a_replica_without_a_link_to_somebody_else_makes_no_name_doubtful() -> None:
+    kit, _, b = named_pair()
+    elsewhere = replica_info(Address("redis-c", 6379), run_id="2" * 40, master_link_up=False)
+    asked = kit.info(b, elsewhere).all(fx.ResolveName)
+    assert {one.host for one in asked} == {"redis-c"}
+
+
 def test_q9_unanswered_hello_is_not_repeated_over_the_same_connection() -> None:
     kit = given(down_after_ms=10_000_000)
     kit.servers[R1].takes_hellos = False

@@ -62,6 +62,19 @@ def test_what_is_on_its_way_arrives_when_the_network_heals() -> None:
     assert cluster.world.now_ms - one.pongs[link] <= 10
 
 
+def test_what_waited_for_a_process_that_stood_still_is_there_at_once() -> None:
+    """It waited in the buffers of its own host, however long that was (seed 7005246)."""
+    cluster = build(Options(seed=1, latency_ms=(0, 0), clock_ppm=(0, 0, 0)))
+    cluster.world.run_for(3000)
+    other = list(cluster.each_up())[1]
+    other.freeze(None)
+    cluster.world.run_for(2000)
+    waiting = [wire for wire in other.wires.values() if wire.out.waiting]
+    assert waiting, "the others went on talking to it"
+    other.thaw()
+    assert not any(wire.out.waiting for wire in waiting)
+
+
 def test_two_operators_overtake_a_leader_that_brings_replicas_over() -> None:
     """Nobody else does in thousands of seeds: the window is a few replies long."""
     weights = (("operator overtakes", 1),)

@@ -529,7 +529,7 @@ class Engine:
         master, replica = server
         self._resolve(heard.reading.master_host, *(address.host for address in heard.reading.replicas))
         self._apply_all(topology.hear_info(self._s, master, replica, heard.reading))
-        self._turn.effects += map(ResolveName, topology.doubted(self._s, master, heard.reading.run_id))
+        self._turn.effects += map(ResolveName, topology.doubted(self._s, master, heard.reading))
         if replica is not None and self.state.tilt_since_ms is None:
             self._apply_all(failover.hear_info(self._s, master, replica, heard.reading))
             self._apply_all(topology.correct(self._s, master, replica, heard.reading))

@@ -124,6 +124,7 @@ class Harm:
     def _thaw_server(self, server: FakeServer) -> None:
         if server.frozen:
             server.frozen, server.touched_at_ms = False, self.world.now_ms
+            self.cluster.network.awake(server)
 
     def mood(self) -> str:
         """A server answers, but not as it should."""

@@ -276,17 +276,28 @@ class Network:
         fate: Fate = far.take(wire, item)
         return fate
 
+    def awake(self, process: Process) -> None:
+        """What waited for a process that stood still is there for it at once."""
+        for wire in tuple(process.wires.values()):
+            if wire.out.waiting and not self._is_over(wire):
+                self._empty(wire, wire.out)
+
     def _try_again(self, wire: Wire, line: Line) -> None:
         if wire.closed or wire.owner.life != wire.owner_life:
             self.close(wire)
             return
+        if not self._empty(wire, line):
+            line.patience_ms = min(2 * line.patience_ms, RETRY_MS[1])
+            self.world.after(line.patience_ms, self._try_again, wire, line)
+
+    def _empty(self, wire: Wire, line: Line) -> bool:
+        """Hand over what waits, in order; whether nothing waits any more."""
         while line.waiting:
             fate = self._hand_over(wire, line, line.waiting[0])
             if fate is Fate.BLOCKED:
-                line.patience_ms = min(2 * line.patience_ms, RETRY_MS[1])
-                self.world.after(line.patience_ms, self._try_again, wire, line)
-                return
+                return False
             if fate is Fate.RESET or wire.closed:
                 line.waiting.clear()
-                return
-            line.waiting.popleft()
+            else:
+                line.waiting.popleft()
+        return True

@@ -251,6 +251,7 @@ class SimSentinel:
         for action, arguments in waiting:
             action(*arguments)  # each of them asks whether we are still up
         if self.up:
+            self.network.awake(self)
             self._beat(self.life, self.beat_at_ms)
 
     def _reach(self, point: str) -> bool:

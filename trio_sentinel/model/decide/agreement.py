@@ -89,7 +89,7 @@ def check_objectively_down(s: Situation, master: Master) -> Iterator[Event]:
 
 def _stand_delay_ms(s: Situation, master: Master) -> Millis:
     """My turn among the candidates: by id, and moved with each election of this master that led to nothing, so that a
-    lame first one does not stay first.
+    lame first one does not stay first. Whoever sees no replica to promote would win for nothing, and stands last.
 
     Otherwise it is the same for all masters, and the steps are longer where many are down: one sentinel then takes one
     epoch after the other. Several would take epochs from each other, and who has seen a higher one does not vote under
@@ -100,10 +100,22 @@ def _stand_delay_ms(s: Situation, master: Master) -> Millis:
     ids = sorted([s.state.my_id, *master.peers])
     moved = master.leader_epoch if master.leader_epoch > master.config_epoch else 0
     turn = (ids.index(s.state.my_id) + moved) % len(ids)
+    if not _sees_a_successor(s, master):
+        turn += len(ids)
     step_ms = max(STAND_STEP_MS, min(STAND_ROUND_TRIPS * _slowest_answer_ms(s, master), MOST_STAND_STEP_MS))
     others_down = sum(other.s_down for other in s.state.masters.values()) - 1
     step_ms += min(CROWD_STEP_MS * others_down, MOST_CROWD_STEP_MS)
     return turn * step_ms + s.dice.below(STAND_JITTER_MS)
+
+
+def _sees_a_successor(s: Situation, master: Master) -> bool:
+    """Whether I have a connection to a replica that may be promoted. How fresh its INFO is does not matter yet: a
+    leader waits for the next one."""
+    for replica in master.replicas.values():
+        sense = s.server(master, replica.address)
+        if sense.command.open and sense.priority != 0 and not replica.s_down:
+            return True
+    return False
 
 
 def _slowest_answer_ms(s: Situation, master: Master) -> Millis:
@@ -128,7 +140,11 @@ def may_stand_at_ms(s: Situation, master: Master) -> Millis | None:
     at_ms = max(master.stand_at_ms, _batch_until_ms(s))
     if master.attempt_at_ms is None:
         return at_ms
-    return max(at_ms, master.attempt_at_ms + 2 * master.settings.failover_timeout_ms)
+    timeout_ms = master.settings.failover_timeout_ms
+    wait_ms = 2 * timeout_ms
+    if not _sees_a_successor(s, master):
+        wait_ms += timeout_ms // 2  # others first: with a clock that is fast I would win each time, and for nothing
+    return max(at_ms, master.attempt_at_ms + wait_ms)
 
 
 def stands(master: Master) -> bool:

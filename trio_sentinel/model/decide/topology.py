@@ -268,15 +268,21 @@ def _given_up(failover: Failover) -> Abort:
     return Abort.NOT_ELECTED if isinstance(failover.phase, WaitingForVotes) else Abort.REPLICA_TIMEOUT
 
 
-def doubted(s: Situation, master: Master, run_id: str | None) -> Iterator[str]:
-    """The names that lead to one process, as its INFO tells: one of them lies, or did when we connected. All are asked
-    again, or a dead server would pass for alive for as long as the other one answers in its place."""
-    if run_id is None or not s.state.settings.resolve_hostnames:
+def doubted(s: Situation, master: Master, reading: InfoReading) -> Iterator[str]:
+    """The names that one INFO makes doubtful; they are asked again.
+
+    Two that lead to one process: one of them lies, or did when we connected, and a dead server would pass for alive for
+    as long as the other one answers in its place. And the master's, when a replica that was given that name has no link
+    to it: it may have been led elsewhere than we are, or we were when we connected.
+    """
+    if not s.state.settings.resolve_hostnames:
         return
     servers = ((master.address, master.run_id), *((one.address, one.run_id) for one in master.replicas.values()))
-    same = [address.host for address, known in servers if known == run_id]
-    if len(same) > 1:
-        yield from (host for host in same if not is_ip(host))
+    same = [address.host for address, known in servers if known is not None and known == reading.run_id]
+    names = set(same) if len(same) > 1 else set()
+    if reading.role is Role.REPLICA and not reading.master_link_up and reading.master_host == master.address.host:
+        names.add(master.address.host)
+    yield from sorted(name for name in names if not is_ip(name))
 
 
 def unresolved(s: Situation, *hosts: str | None) -> Iterator[str]:
