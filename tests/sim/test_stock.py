@@ -213,7 +213,7 @@ def test_q1_mended_stock_does_not(flavour: Flavour) -> None:
 
 
 def test_q1_ours_leaves_the_epoch_to_its_leader_and_leads_later_in_another() -> None:
-    (epoch,) = _overtaken_while_waiting_for_votes(Engine(WorldDice(random.Random(1)), 1_000_000), length_ms=45_000)
+    (epoch,) = _overtaken_while_waiting_for_votes(Engine(WorldDice(random.Random(1)), 1_000_000), length_ms=55_000)
     assert epoch > 2
 
 

@@ -279,10 +279,10 @@ def doubted(s: Situation, master: Master, reading: InfoReading) -> Iterator[str]
         return
     servers = ((master.address, master.run_id), *((one.address, one.run_id) for one in master.replicas.values()))
     same = [address.host for address, known in servers if known is not None and known == reading.run_id]
-    names = set(same) if len(same) > 1 else set()
+    names = same if len(same) > 1 else []
     if reading.role is Role.REPLICA and not reading.master_link_up and reading.master_host == master.address.host:
-        names.add(master.address.host)
-    yield from sorted(name for name in names if not is_ip(name))
+        names = [*names, master.address.host]
+    yield from (name for name in dict.fromkeys(names) if not is_ip(name))
 
 
 def unresolved(s: Situation, *hosts: str | None) -> Iterator[str]:
