@@ -18,9 +18,9 @@ from typing import Any, Final
 from attrs import Factory, define, frozen
 
 from trio_sentinel.errors import InvariantViolation
+from trio_sentinel.model import connections, rhythm, senses, upkeep
 from trio_sentinel.model import events as e
 from trio_sentinel.model import inputs as i
-from trio_sentinel.model import rhythm, senses, upkeep
 from trio_sentinel.model.decide import administration, agreement, failover, liveness, topology
 from trio_sentinel.model.effects import (
     Announce,
@@ -509,7 +509,7 @@ class Engine:
             return
         self._apply(e.NameLearnt(host=heard.host, ip=heard.ip))
         if before is not None:
-            self._turn.effects += rhythm.follow_name(self._s, heard.host)
+            self._turn.effects += connections.follow_name(self._s, heard.host)
 
     def _link_opened(self, heard: i.LinkOpened) -> None:
         if isinstance(heard.link, PeerLink):

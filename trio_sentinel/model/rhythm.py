@@ -1,4 +1,4 @@
-"""What is due when: connections, PING, INFO, hellos and questions; and when to look again.
+"""What is due when: PING, INFO, hellos and questions, and connections (``connections.py``); and when to look again.
 
 Rules of this file:
 
@@ -13,20 +13,15 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from trio_sentinel.model.connections import dial, hang_up_blocked, hang_up_command, hang_up_pubsub
 from trio_sentinel.model.decide import agreement, failover, liveness
 from trio_sentinel.model.effects import (
     AskPeer,
-    CloseLink,
     Effect,
-    OpenLink,
-    ResolveName,
     SayHello,
 )
 from trio_sentinel.model.observations import (
     NEVER_MS,
-    ChannelSense,
     LinkSense,
     MasterWatch,
     Opinion,
@@ -45,19 +40,14 @@ from trio_sentinel.model.state import (
     WaitingForPromotion,
     WaitingForVotes,
 )
-from trio_sentinel.model.values import Channel, Hello, Millis, is_ip
+from trio_sentinel.model.values import Channel, Hello, Millis
 
-MIN_REDIAL_MS = 100
-"""A lost connection is tried again after this long, then ever more slowly up to the PING period, so that a server
-that restarts is seen as back before it is called down."""
 FAST_INFO_MS = 1000
 """INFO period of replicas while their master is down (core.md 4)."""
 EAGER_INFO_MS = 10
 """INFO period of a server whose change of role is awaited, growing with the wait."""
 GRID_MS = 100
 """The distance of neighbours on the wheel of many masters: stock's tick. A wake-up costs as much as a few probes."""
-REDIAL_GRID_MS = 50
-"""The distance of the moments at which lost connections are tried again."""
 MANY_MASTERS = 32
 """From so many on probes are spread over the wheel; the links of fewer are all probed in the same moment."""
 QUICK_PINGS_MS = (100, 200, 250, 500)
@@ -146,130 +136,6 @@ def _tend_master(s: Situation, watch: MasterWatch) -> Millis:
     return watch.judge_ms
 
 
-# ---------------------------------------------------------------- connections
-
-
-def _redial_due_ms(s: Situation, sense: LinkSense, end: ChannelSense) -> Millis:
-    """When a connection that is not there is tried again: at once for the first time, then after ever longer times, on
-    a grid, so that the attempts of many lost ones share a look."""
-    if end.wanted_at_ms is None:
-        return s.now_ms
-    since_ms = liveness.silent_since(sense)
-    silent_ms = 0 if since_ms is None else end.wanted_at_ms - since_ms
-    length_ms = max(min(silent_ms // 5, s.state.timing.ping_period_ms), MIN_REDIAL_MS)
-    return -(-(end.wanted_at_ms + length_ms) // REDIAL_GRID_MS) * REDIAL_GRID_MS
-
-
-def _dial(
-    s: Situation, sense: ServerSense | PeerSense, end: ChannelSense, channel: Channel, effects: list[Effect]
-) -> Millis:
-    if end.open or end.opening or sense.address.port == 0:
-        return NEVER_MS
-    due_ms = _redial_due_ms(s, sense, end)
-    if s.now_ms < due_ms:
-        return due_ms
-    end.opening = True
-    end.wanted_at_ms = s.now_ms
-    if channel is Channel.COMMAND and not is_ip(sense.address.host):
-        effects.append(ResolveName(sense.address.host))
-    effects.append(OpenLink(sense.link, sense.address, channel))
-    return NEVER_MS
-
-
-def follow_name(s: Situation, host: str) -> Iterator[Effect]:
-    """The name leads elsewhere now. What goes to where it led, and be it only since this question, is made anew: there
-    may be another server by now, which would be taken for this one as long as it answers. Nobody asks again for that:
-    a name with several addresses has another one in each answer."""
-    known: list[ServerSense | PeerSense] = [*s.senses.servers.values(), *s.senses.peers.values()]
-    for sense in known:
-        if sense.address.host != host:
-            continue
-        ends = [(Channel.COMMAND, sense.command)]
-        if isinstance(sense, ServerSense):
-            ends.append((Channel.PUBSUB, sense.pubsub))
-        for channel, end in ends:
-            if end.open or end.opening:
-                lose_channel(sense, channel, s.now_ms)
-                yield CloseLink(sense.link, channel, "its name has another address")
-                end.opening, end.wanted_at_ms = True, s.now_ms
-                yield OpenLink(sense.link, sense.address, channel)
-
-
-def _hang_up_command(
-    s: Situation, sense: ServerSense | PeerSense, down_after_ms: Millis, effects: list[Effect]
-) -> Millis:
-    """Close a command connection that is open in name only (core.md 2.4), but not in TILT. Stock never gives up a
-    connection attempt before that either: there is no other connect timeout."""
-    end, since_ms = sense.command, sense.ping_since_ms
-    if since_ms is None or end.wanted_at_ms is None or not (end.open or end.opening):
-        return NEVER_MS
-    half_ms, minimum_ms = down_after_ms // 2, s.state.timing.min_link_reconnect_period_ms
-    due_ms = 1 + max(end.wanted_at_ms + minimum_ms, since_ms + half_ms, sense.last_pong_at_ms + half_ms)
-    if s.now_ms < due_ms:
-        return due_ms
-    lose_channel(sense, Channel.COMMAND, s.now_ms)
-    effects.append(CloseLink(sense.link, Channel.COMMAND, "no reply to PING"))
-    return NEVER_MS
-
-
-def _hang_up_blocked(s: Situation, master: Master, sense: ServerSense, effects: list[Effect]) -> Millis:
-    """Close a command connection on which a PING waits behind a hello of ours. A server whose writes are paused keeps a
-    PUBLISH back and everything behind it, but answers a PING over a new connection. Called down it would be failed over
-    for nothing (rule R3)."""
-    sent_at_ms, ping_ms = sense.hello_sent_at_ms, sense.ping_since_ms
-    if not (sense.hello_in_flight and sense.command.open) or sent_at_ms is None or ping_ms is None:
-        return NEVER_MS
-    server = master if sense.leads else master.replicas[sense.address]
-    if server.s_down or sent_at_ms >= ping_ms:  # in one write the PING goes first
-        return NEVER_MS
-    due_ms = 1 + ping_ms + master.settings.down_after_ms // 2
-    if s.now_ms < due_ms:
-        return due_ms
-    lose_channel(sense, Channel.COMMAND, s.now_ms)
-    effects.append(CloseLink(sense.link, Channel.COMMAND, "a hello is blocked there"))
-    return NEVER_MS
-
-
-def _hang_up_pubsub(s: Situation, sense: ServerSense, effects: list[Effect]) -> Millis:
-    """The same for a pub/sub connection; there the hellos of all sentinels are heard, so also our own."""
-    end = sense.pubsub
-    if end.wanted_at_ms is None or not (end.open or end.opening):
-        return NEVER_MS
-    heard_at_ms = end.wanted_at_ms if end.heard_at_ms is None else end.heard_at_ms
-    timing = s.state.timing
-    due_ms = 1 + max(end.wanted_at_ms + timing.min_link_reconnect_period_ms, heard_at_ms + 3 * timing.publish_period_ms)
-    if s.now_ms < due_ms:
-        return due_ms
-    lose_channel(sense, Channel.PUBSUB, s.now_ms)
-    effects.append(CloseLink(sense.link, Channel.PUBSUB, "nothing heard on pub/sub"))
-    return NEVER_MS
-
-
-def is_open(sense: LinkSense, channel: Channel) -> bool:
-    """Whether a connection is established."""
-    return _channel(sense, channel).open
-
-
-def _channel(sense: LinkSense, channel: Channel) -> ChannelSense:
-    if channel is Channel.PUBSUB:
-        assert isinstance(sense, ServerSense)
-        return sense.pubsub
-    return sense.command
-
-
-def lose_channel(sense: LinkSense, channel: Channel, now_ms: Millis) -> None:
-    """Note that a connection is gone, and start the clock of silence if it was the command connection."""
-    end = _channel(sense, channel)
-    end.open = end.opening = False
-    end.heard_at_ms = None
-    if channel is Channel.COMMAND:
-        sense.pending = 0
-        if sense.ping_since_ms is None:
-            sense.ping_since_ms = now_ms
-        if isinstance(sense, ServerSense):
-            sense.info_in_flight = sense.hello_in_flight = False
-
-
 # ---------------------------------------------------------------- PING
 
 
@@ -316,12 +182,12 @@ def _tend_server(s: Situation, sense: ServerSense, effects: list[Effect]) -> Mil
     look_ms = rest_ms = NEVER_MS
     in_tilt = s.state.tilt_since_ms is not None
     if not in_tilt:
-        look_ms = _hang_up_command(s, sense, down_after_ms, effects)
-        look_ms = min(look_ms, _hang_up_blocked(s, master, sense, effects))
-        rest_ms = _hang_up_pubsub(s, sense, effects)
+        look_ms = hang_up_command(s, sense, down_after_ms, effects)
+        look_ms = min(look_ms, hang_up_blocked(s, master, sense, effects))
+        rest_ms = hang_up_pubsub(s, sense, effects)
     if not (sense.command.open and sense.pubsub.open):
-        dial_ms = _dial(s, sense, sense.command, Channel.COMMAND, effects)
-        rest_ms = min(rest_ms, dial_ms, _dial(s, sense, sense.pubsub, Channel.PUBSUB, effects))
+        dial_ms = dial(s, sense, sense.command, Channel.COMMAND, effects)
+        rest_ms = min(rest_ms, dial_ms, dial(s, sense, sense.pubsub, Channel.PUBSUB, effects))
     if sense.command.open and sense.pending < PENDING_LIMIT:
         look_ms = min(look_ms, _ping(s, sense, down_after_ms, effects))
         poll_ms = _poll(s, master, sense, effects)
@@ -499,8 +365,8 @@ def _new_hello(s: Situation, master: Master) -> Hello:
 def _tend_peer(s: Situation, sense: PeerSense, effects: list[Effect]) -> Millis:
     """The link to another sentinel; what is said over it about each master is an opinion's affair."""
     in_tilt = s.state.tilt_since_ms is not None
-    look_ms = NEVER_MS if in_tilt else _hang_up_command(s, sense, sense.down_after_ms, effects)
-    dial_ms = _dial(s, sense, sense.command, Channel.COMMAND, effects)
+    look_ms = NEVER_MS if in_tilt else hang_up_command(s, sense, sense.down_after_ms, effects)
+    dial_ms = dial(s, sense, sense.command, Channel.COMMAND, effects)
     if sense.command.open and (sense.ping_since_ms is None or sense.pending < pending_limit(sense)):
         look_ms = min(look_ms, _ping(s, sense, sense.down_after_ms, effects))
     sense.judge_ms = NEVER_MS if in_tilt else _peers_judge_ms(s, sense)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from trio_sentinel.model import connections, rhythm
 from trio_sentinel.model import inputs as i
-from trio_sentinel.model import rhythm
 from trio_sentinel.model.effects import Effect, KillScript
 from trio_sentinel.model.observations import (
     Opinion,
@@ -90,8 +90,8 @@ def _link_lost(s: Situation, heard: i.LinkLost) -> tuple[str, ...] | None:
     sense = sense_of(s, heard.link)
     if sense is None:
         return None
-    was_open = rhythm.is_open(sense, heard.channel)
-    rhythm.lose_channel(sense, heard.channel, s.now_ms)
+    was_open = connections.is_open(sense, heard.channel)
+    connections.lose_channel(sense, heard.channel, s.now_ms)
     s.disturbed.append(sense)
     if not was_open:
         return None

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from trio_sentinel.model import connections, rhythm, senses
 from trio_sentinel.model import events as e
-from trio_sentinel.model import rhythm, senses
 from trio_sentinel.model.effects import CloseLink, Effect
 from trio_sentinel.model.observations import MasterWatch, Opinion, PeerSense, ServerSense
 from trio_sentinel.model.situation import Situation
@@ -138,10 +138,10 @@ def _note_down_after(s: Situation, sense: PeerSense) -> None:
 
 def hang_up(s: Situation, sense: ServerSense | PeerSense, reason: str) -> Iterator[Effect]:
     """Close all connections of a link; they are dialled again at once."""
-    rhythm.lose_channel(sense, Channel.COMMAND, s.now_ms)
+    connections.lose_channel(sense, Channel.COMMAND, s.now_ms)
     sense.command.wanted_at_ms = None
     if isinstance(sense, ServerSense):
-        rhythm.lose_channel(sense, Channel.PUBSUB, s.now_ms)
+        connections.lose_channel(sense, Channel.PUBSUB, s.now_ms)
         sense.pubsub.wanted_at_ms = None
     else:
         senses.forget_questions(s, sense)

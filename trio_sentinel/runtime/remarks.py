@@ -16,7 +16,7 @@ from trio_sentinel.model.observations import Observations
 from trio_sentinel.model.state import SentinelState
 from trio_sentinel.model.values import Channel, Level, LinkId, Millis, PeerLink, Subject, is_ip
 from trio_sentinel.ports import Clock
-from trio_sentinel.runtime.reactor import CANNOT_BIND
+from trio_sentinel.runtime.dialing import CANNOT_BIND
 
 MAX_NAMES: Final = 1024
 """Unresolved names that are remembered; when there are more, some are told of again."""

@@ -37,8 +37,9 @@ from trio_sentinel.model.effects import (
 from trio_sentinel.model.inputs import LinkLost, LinkOpened
 from trio_sentinel.model.values import Channel, LinkId, PeerLink, ServerLink
 from trio_sentinel.ports import Handler, Mind, Transport
+from trio_sentinel.runtime.dialing import Dialing
 from trio_sentinel.runtime.link import MAX_AWAITED, CommandConnection, PubSubConnection
-from trio_sentinel.runtime.reactor import Dialing, Reactor
+from trio_sentinel.runtime.reactor import Reactor
 from trio_sentinel.wire import orders
 from trio_sentinel.wire.orders import Order, Renamed
 

@@ -17,8 +17,9 @@ from trio_sentinel.model.state import Master
 from trio_sentinel.model.values import Address
 from trio_sentinel.sim.checkers import Broken, require
 from trio_sentinel.sim.cluster import Cluster, SimSentinel, Told
-from trio_sentinel.sim.harm import Harm, make_peace
+from trio_sentinel.sim.harm import Harm
 from trio_sentinel.sim.options import OURS, Options, draw
+from trio_sentinel.sim.peace import make_peace
 from trio_sentinel.sim.stock_state import Flavour
 from trio_sentinel.sim.world import World
 
