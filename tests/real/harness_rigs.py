@@ -123,8 +123,9 @@ class Rig(ABC):
         """Let a little time pass."""
 
     def wait(self, holds: Callable[[], object]) -> None:
-        """Until that is so."""
-        for _ in range(400):
+        """Until that is so. A server that lost its master in the middle of a handshake tries again after a minute
+        (``repl-timeout``)."""
+        for _ in range(4000):
             if holds():
                 return
             self.pause()

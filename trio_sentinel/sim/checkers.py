@@ -540,9 +540,14 @@ def _line(sentinel: SimSentinel, name: str) -> MasterSnapshot | None:
 
 def _lines_of(sentinel: SimSentinel, asked: fx.AskPeer) -> list[MasterSnapshot]:
     """The master that a question means: it carries an address, and where names lie or one deployment has two names, the
-    vote may be kept under another name than the one that the candidate has for it."""
+    vote may be kept under another name than the one that the candidate has for it. The master at that address may be a
+    replica there by the time the vote is on disk."""
     state = sentinel.engine.state
-    names = {name for name, master in state.masters.items() if state.same_address(master.address, asked.address)}
+    names = {
+        name
+        for name, master in state.masters.items()
+        if any(state.same_address(one, asked.address) for one in (master.address, *master.replicas))
+    }
     lines = (_line(sentinel, name) for name in {asked.master, *names})
     return [line for line in lines if line is not None]
 
