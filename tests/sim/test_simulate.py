@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from trio_sentinel.cli import main as cli
 from trio_sentinel.model.settings import MasterSettings
 from trio_sentinel.sim import command, rehearsal
 from trio_sentinel.sim.command import main
-from trio_sentinel.sim.options import draw, parse
+from trio_sentinel.sim.options import Options, draw, parse
 from trio_sentinel.sim.plan import Plan, placed, spread, warnings
 from trio_sentinel.sim.rehearsal import INCIDENTS, Sample, Task, percentile
 from trio_sentinel.sim.runs import run_options
 from trio_sentinel.sim.shrinking import shrink
+from trio_sentinel.sim.timelines import timeline
 
 from .defects import DEFECTS
 
@@ -47,6 +49,35 @@ def test_a_seed_is_told_with_a_column_for_each_process(capsys: pytest.CaptureFix
         if "starts, epoch" in line:
             assert line.index("starts") in {header.index(name) for name in names}
     assert lines[-1].startswith("OK: seed 1: ok")
+
+
+def test_a_run_with_host_names_is_told_with_short_names_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert draw(34).named
+    assert main(["--seed", "34", "--plain"]) == 0
+    told = capsys.readouterr().out
+    assert main(["--replay", draw(34).text, "--plain"]) == 0
+    assert capsys.readouterr().out == told
+    head, _, rows = told.partition("seconds")
+    assert "a1 db1.a.example:6379" in head
+    assert "a2 is a master" in rows
+    assert "kill server: a2 " in rows
+    assert ".example" not in rows
+
+
+def test_a_wrong_name_is_told_with_the_short_name_of_where_it_leads() -> None:
+    options = Options(seed=3, named=True, weights=(("wrong name", 1),), pause_ms=500, harm_ms=10_000)
+    rows = list(timeline(run_options(options)))
+    assert any(re.search(r"wrong name: a\d is a\d", row) for row in rows)
+
+
+def test_host_names_are_left_out_when_the_failure_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    DEFECTS["the quorum alone makes a leader"].plant(monkeypatch)
+    report = next(
+        report for seed in range(200) if draw(seed).named and (report := run_options(draw(seed))).number == "9"
+    )
+    shorter = shrink(report, runs=60, seconds=60)
+    assert shorter.number == "9"
+    assert not shorter.options.named
 
 
 def test_a_search_tells_how_much_it_did(capsys: pytest.CaptureFixture[str]) -> None:

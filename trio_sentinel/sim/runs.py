@@ -100,7 +100,10 @@ def populate(cluster: Cluster, options: Options) -> None:
     masters: dict[str, Address] = {}
     for n in range(options.masters):
         name = "mymaster" if n == 0 else f"master{n + 1}"
-        hosts = [_host(cluster, options, n, k + 1) for k in range(1 + options.replicas)]
+        hosts = [server_host(options, n, k + 1) for k in range(1 + options.replicas)]
+        if options.named:
+            for k, host in enumerate(hosts):
+                cluster.network.names.add(host, server_ip(n, k + 1))
         first = cluster.add_server(hosts[0], home=name)
         masters[name] = first.address
         for host in hosts[1:]:
@@ -124,14 +127,14 @@ def populate(cluster: Cluster, options: Options) -> None:
             cluster.add_writer(name, options.write_ms, f"10.9.9.{n + 1}")
 
 
-def _host(cluster: Cluster, options: Options, group: int, number: int) -> str:
-    """Where the server with that number is."""
-    ip = f"10.{group}.0.{number}"
-    if not options.named:
-        return ip
-    name = f"db{number}.{'abc'[group]}.example"
-    cluster.network.names.add(name, ip)
-    return name
+def server_ip(group: int, number: int) -> str:
+    """The numeric address of a server: of the first master (group 0) the first server (1) is the master itself."""
+    return f"10.{group}.0.{number}"
+
+
+def server_host(options: Options, group: int, number: int) -> str:
+    """As which everybody knows that server: by its name in a run with host names."""
+    return f"db{number}.{'abc'[group]}.example" if options.named else server_ip(group, number)
 
 
 def peace_bound_ms(options: Options) -> int:

@@ -124,6 +124,12 @@ def _only_ours(options: Options) -> Options | None:
     return attrs.evolve(options, members=()) if any(member != OURS for member in options.members) else None
 
 
+def _without_names(options: Options) -> Options | None:
+    """Servers go by numeric addresses; faults of the name service stay in the plan, or the others would change, and do
+    nothing."""
+    return attrs.evolve(options, named=False) if options.named else None
+
+
 def _even_clocks(options: Options) -> Options | None:
     return attrs.evolve(options, clock_ppm=()) if any(options.clock_ppm) else None
 
@@ -141,6 +147,7 @@ STEPS: tuple[Callable[[Options], Options | None], ...] = (
     _fewer_sentinels,
     _fewer_replicas,
     _only_ours,
+    _without_names,
     _even_clocks,
     _near,
     _quick_disks,
