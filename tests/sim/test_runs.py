@@ -5,26 +5,30 @@ from __future__ import annotations
 import inspect
 import os
 import random
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import attrs
 import pytest
 
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import inputs as i
+from trio_sentinel.model.decide import agreement
 from trio_sentinel.model.events import MasterRemoved, VoteCast
 from trio_sentinel.model.state import PHASE_WORDS
 from trio_sentinel.model.values import PeerLink, RunId
-from trio_sentinel.sim import sights
+from trio_sentinel.sim import sights, stage
 from trio_sentinel.sim.__main__ import main
 from trio_sentinel.sim.cluster import simple_cluster
 from trio_sentinel.sim.harm import DEEDS
 from trio_sentinel.sim.options import FAULTS, Options, draw
-from trio_sentinel.sim.process import CRASH_POINTS, EFFECTS
+from trio_sentinel.sim.process import CRASH_POINTS, EFFECTS, SimSentinel
 from trio_sentinel.sim.runs import WARM_UP_MS, Report, build, play, run, run_options
-from trio_sentinel.sim.soak import SOMETIMES, soak
+from trio_sentinel.sim.soak import SOMETIMES, Search, run_quietly, soak
 from trio_sentinel.sim.story import lines
 
 FIXED = (0, 4, 22, 34, 42, 45, 79, 95, 591124151)
@@ -141,6 +145,49 @@ def test_whatever_a_soak_must_reach_is_counted_somewhere() -> None:
     counted |= {f"{what} in {phase}" for what in ("abort", "death of a leader or candidate") for phase in phases}
     for name in SOMETIMES:
         assert name in counted or f'"{name}"' in source, name
+
+
+def _fails(error: BaseException) -> Callable[..., NoReturn]:
+    def fail(*args: object, **more: object) -> NoReturn:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", [TypeError("no\nway"), IndexError(), AttributeError("x"), ZeroDivisionError("by 0")])
+def test_any_error_in_a_run_is_a_finding_with_its_seed_and_place(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(agreement, "vote", _fails(error))
+    total = soak(range(5), jobs=1)
+    assert total.runs == 5
+    assert total.findings, "somebody is elected in five seeds"
+    line = total.findings[0].line
+    assert line in capsys.readouterr().out.splitlines()
+    assert line.startswith(f"seed {total.findings[0].options.seed}: {type(error).__name__}: ")
+    assert "no way" in line or str(error) in line
+    assert re.search(r"\(trio_sentinel/model/[a-z/_]+\.py:\d+\)", line)
+    assert total.findings[0].number == type(error).__name__
+
+
+def test_an_error_before_the_first_event_is_a_finding_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SimSentinel, "start", _fails(RuntimeError("not today")))
+    assert str(run(3).broken).startswith("RuntimeError: not today (trio_sentinel/sim/cluster.py:")
+
+
+def test_what_comes_out_of_the_full_stage_is_a_finding_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own machinery may fail outside everything that it watches."""
+    search = Search(stage.draw_full, stage.run_full_options, ())
+    monkeypatch.setattr(stage.Scenery, "drawn", _fails(ExceptionGroup("tasks", [TypeError("no such thing")])))
+    report = run_quietly(search, 7)
+    assert report.options == stage.draw_full(7)
+    assert str(report.broken).startswith("TypeError: no such thing (")
+
+
+def test_who_stops_a_soak_is_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agreement, "vote", _fails(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        soak(range(5), jobs=1)
 
 
 def test_a_soak_tells_what_it_did(capsys: pytest.CaptureFixture[str]) -> None:

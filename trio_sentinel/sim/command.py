@@ -23,10 +23,10 @@ from trio_sentinel.sim.options import Options, draw, parse
 from trio_sentinel.sim.plan import Plan, placed, spread, warnings
 from trio_sentinel.sim.pool import in_parallel
 from trio_sentinel.sim.rehearsal import INCIDENTS, Outlook, Sample, percentile
-from trio_sentinel.sim.runs import Report, run, run_options
+from trio_sentinel.sim.runs import Report, run_options
 from trio_sentinel.sim.screen import Screen, open_screen
 from trio_sentinel.sim.shrinking import shrink
-from trio_sentinel.sim.soak import Sum, run_quietly
+from trio_sentinel.sim.soak import FAST, Sum, run_quietly
 from trio_sentinel.sim.timelines import timeline
 
 FOUND = 1
@@ -135,7 +135,7 @@ def _search(given: argparse.Namespace, screen: Screen) -> int:
     lasting = "" if seconds is None else f" for {seconds:.0f} s"
     screen.say(f"Seeds from {first}, in {given.jobs} processes{lasting}. Each is a deployment and its bad luck.")
     tally, began_s = Sum(), time.monotonic()
-    for report in in_parallel(partial(run_quietly, run), seeds, given.jobs):
+    for report in in_parallel(partial(run_quietly, FAST), seeds, given.jobs):
         tally.add(report)
         if report.broken is not None:
             _show_finding(report, given, screen)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import traceback
 from collections import Counter
-from collections.abc import Generator, Iterator
-from typing import Final
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import TypeAlias
 
 from attrs import Factory, define
 
-from trio_sentinel.errors import InvariantViolation
 from trio_sentinel.model import events as e
 from trio_sentinel.model.settings import MasterSettings
 from trio_sentinel.model.state import Master
@@ -23,6 +24,7 @@ from trio_sentinel.sim.peace import make_peace
 from trio_sentinel.sim.stock_state import Flavour
 from trio_sentinel.sim.world import World
 
+PACKAGE = Path(__file__).parents[1]
 WARM_UP_MS = 3000
 LOOK_EVERY_MS = 1000
 HOPELESS_MS = 60_000
@@ -85,6 +87,10 @@ class Report:
             f"{self.lost} of {self.acknowledged} writes lost, "
             f"rest after {self.rest_ms} ms, last failover in {self.exam_ms} ms, hash {self.event_hash}"
         )
+
+
+Run: TypeAlias = Callable[[Options], Report]
+"""`run_options`, or `stage.run_full_options`."""
 
 
 def build(options: Options) -> Cluster:
@@ -153,31 +159,54 @@ def run(seed: int) -> Report:
 
 
 def run_options(options: Options) -> Report:
-    """Run one deployment through harm and peace."""
+    """Run one deployment through harm and peace. Whatever goes wrong on the way is a finding."""
     report = Report(options=options)
-    cluster = build(options)
+    cluster = Cluster(World(options.seed), options.latency_ms)
     try:
+        populate(cluster, options)
         for length_ms in play(cluster, options, report):
             cluster.world.run_for(length_ms)
-    except FINDINGS as error:
+    except Exception as error:  # all that goes wrong in a run is what it was made for
         found(error, report, cluster)
     fill(report, cluster)
     return report
 
 
-FINDINGS: Final = (Broken, InvariantViolation, AssertionError, KeyError)
-"""What a run is searched for."""
+def guarded(run: Run, options: Options) -> Report:
+    """What `run` makes of `options`; an error that comes out of it is a finding, too, but has no story."""
+    try:
+        return run(options)
+    except Exception as error:  # one seed must not end the search, and must be named
+        return Report(options=options, broken=in_words(error))
 
 
 def found(error: BaseException, report: Report, cluster: Cluster) -> None:
     """Write a finding down."""
-    report.broken = f"{type(error).__name__}: {error}" if not isinstance(error, Broken) else str(error)
+    report.broken = in_words(error)
     cluster.note(report.broken)
+
+
+def in_words(error: BaseException) -> str:
+    """A finding in one line: the property, or the error and where it happened."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, Broken):
+        return str(error)
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'} ({_place(error)})"
+
+
+def _place(error: BaseException) -> str:
+    """The last line of ours that an error came through: that says more than the library it was raised in."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(PACKAGE)]
+    if not ours:
+        return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "nowhere"
+    return f"{Path(ours[-1].filename).relative_to(PACKAGE.parent).as_posix()}:{ours[-1].lineno}"
 
 
 def play(cluster: Cluster, options: Options, report: Report, *, settle_ms: int = SETTLE_MS) -> Iterator[int]:
     """The phases of a run. Yields how much time, in ms, whoever drives the world lets pass before it goes on; an
-    operator's words take `settle_ms` to be carried out. Raises one of FINDINGS."""
+    operator's words take `settle_ms` to be carried out. Raises what it finds."""
     yield WARM_UP_MS
     Harm(cluster, options).begin()
     yield options.harm_ms

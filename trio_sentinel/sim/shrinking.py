@@ -13,9 +13,7 @@ import attrs
 from attrs import define
 
 from trio_sentinel.sim.options import OURS, Options
-from trio_sentinel.sim.runs import WARM_UP_MS, Report, run_options
-
-Run = Callable[[Options], Report]
+from trio_sentinel.sim.runs import WARM_UP_MS, Report, Run, guarded, run_options
 
 
 @define(eq=False)
@@ -39,7 +37,7 @@ class Shrinking:
             return False
         self.runs_left -= 1
         self.tried += 1
-        report = self.run(options)
+        report = guarded(self.run, options)
         if report.number != self.report.number:
             return False
         self.report = report

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TextIO
 
-from attrs import Factory, define
+from attrs import Factory, define, frozen
 
+from trio_sentinel.sim.options import Options, draw
 from trio_sentinel.sim.pool import in_parallel
-from trio_sentinel.sim.runs import Report, run
+from trio_sentinel.sim.runs import Report, Run, guarded, run_options
 
 SOMETIMES: tuple[str, ...] = (
     "TILT",
@@ -91,13 +92,23 @@ class Sum:
         return [name for name in wanted if not self.seen[name]]
 
 
-Perform = Callable[[int], Report]
+@frozen
+class Search:
+    """Where seeds are run."""
+
+    draw: Callable[[int], Options]
+    run: Run
+    wanted: tuple[str, ...]
+    """What a long soak must reach there, or it proves little."""
 
 
-def run_quietly(perform: Perform, seed: int) -> Report:
+FAST = Search(draw, run_options, SOMETIMES)
+
+
+def run_quietly(search: Search, seed: int) -> Report:
     """One run without its story, which would have to travel between processes."""
     began_s = time.process_time()
-    report = perform(seed)
+    report = guarded(search.run, search.draw(seed))
     report.cpu_s = time.process_time() - began_s
     report.told, report.notes, report.moves = [], [], []
     return report
@@ -106,15 +117,15 @@ def run_quietly(perform: Perform, seed: int) -> Report:
 def soak(
     seeds: Iterable[int],
     *,
-    perform: Perform = run,
+    search: Search = FAST,
     jobs: int = 1,
     seconds: float | None = None,
     out: TextIO | None = None,
 ) -> Sum:
     """Run `seeds` until they or the `seconds` are over; findings and progress go to `out`, by default to stdout.
-    `perform` is `runs.run` or `stage.run_full`."""
+    `search` says on which stage."""
     out = sys.stdout if out is None else out
-    reports = in_parallel(partial(run_quietly, perform), seeds, jobs)
+    reports = in_parallel(partial(run_quietly, search), seeds, jobs)
     return _gather(reports, Sum(), time.monotonic(), seconds, out)
 
 
