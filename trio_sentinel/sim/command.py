@@ -170,8 +170,9 @@ def _show_tally(tally: Sum, past_s: float, screen: Screen) -> None:
     faults = sum(count for name, count in tally.seen.items() if name.startswith("fault "))
     screen.say(
         f"{tally.runs:,} runs, {hours:,.1f} hours of virtual time in {past_s:.0f} s; {faults:,} faults, "
-        f"{tally.failovers:,} failovers, {tally.acknowledged:,} acknowledged writes"
+        f"{tally.failovers:,} failovers, {tally.acknowledged:,} acknowledged writes, {tally.lost:,} of them lost"
     )
+    screen.say(f"The {tally.without_writes}")
     if tally.findings:
         screen.verdict(False, f"a property was broken in {len(tally.findings)} of {tally.runs:,} runs")
     else:

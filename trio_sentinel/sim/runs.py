@@ -10,14 +10,14 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-from attrs import Factory, define
+from attrs import Factory, define, frozen
 
 from trio_sentinel.model import events as e
 from trio_sentinel.model.settings import MasterSettings
 from trio_sentinel.model.state import Master
 from trio_sentinel.model.values import Address
 from trio_sentinel.sim.checkers import Broken, require
-from trio_sentinel.sim.cluster import Cluster, SimSentinel, Told
+from trio_sentinel.sim.cluster import Cluster, FakeServer, SimSentinel, Told, Writer
 from trio_sentinel.sim.harm import Harm
 from trio_sentinel.sim.options import OURS, Options, draw
 from trio_sentinel.sim.peace import make_peace
@@ -40,6 +40,28 @@ MAX_WAITING = 20_000
 """More planned deeds than this are a backlog that grows (property 32)."""
 
 
+@frozen(kw_only=True)
+class Loss:
+    """Acknowledged writes, accepted by one server one after the other, that the last master does not have."""
+
+    name: str
+    count: int
+    first_ms: int
+    last_ms: int
+    accepted_by: Address | None
+    """None where the client does not know."""
+    missed_by: Address
+    """The last master."""
+
+    def told(self, short: Callable[[Address], str] = str) -> str:
+        """In one line, with `short` names of servers."""
+        first, last = ((at_ms - 1_000_000) / 1000 for at_ms in (self.first_ms, self.last_ms))
+        span = f"at {first:.3f} s" if self.count == 1 else f"between {first:.3f} and {last:.3f} s"
+        by = "" if self.accepted_by is None else f", accepted by {short(self.accepted_by)}"
+        writes = "1 write" if self.count == 1 else f"{self.count} writes"
+        return f"lost: {writes} to {self.name} {span}{by}, not held by {short(self.missed_by)} at the end"
+
+
 @define(eq=False, kw_only=True)
 class Report:
     """What one seed led to. ``broken`` is None when every property held."""
@@ -59,7 +81,10 @@ class Report:
     seen: Counter[str] = Factory(Counter)
     acknowledged: int = 0
     lost: int = 0
+    losses: list[Loss] = Factory(list)
+    """The lost ones, together by who had accepted them."""
     longest_gap_ms: int = 0
+    """The longest time for which no write to some master was acknowledged, also when it lasts to the end."""
     false_failovers: int = 0
     failovers: int = 0
     told: list[Told] = Factory(list)
@@ -84,7 +109,7 @@ class Report:
         return (
             f"seed {self.options.seed}: {verdict} | {self.virtual_ms // 1000} s, {self.events} events, "
             f"{self.failovers} failovers ({self.false_failovers} false), "
-            f"{self.lost} of {self.acknowledged} writes lost, "
+            f"{self.lost} of {self.acknowledged} writes lost, {self.longest_gap_ms} ms at most without writes, "
             f"rest after {self.rest_ms} ms, last failover in {self.exam_ms} ms, hash {self.event_hash}"
         )
 
@@ -421,8 +446,25 @@ def fill(report: Report, cluster: Cluster) -> None:
     report.failovers, report.false_failovers = cluster.switches(), cluster.false_failovers
     for name, writer in cluster.writers.items():
         report.acknowledged += len(writer.writes)
-        report.longest_gap_ms = max(report.longest_gap_ms, writer.longest_gap_ms)
+        open_ms = cluster.world.now_ms - writer.last_ok_at_ms
+        report.longest_gap_ms = max(report.longest_gap_ms, writer.longest_gap_ms, open_ms)
         agreed = next(iter(cluster.sentinels.values())).engine.state.masters.get(name)
         holder = None if agreed is None else cluster.servers.get(agreed.address)
         if holder is not None:
-            report.lost += sum(1 for write in writer.writes if not holder.has(write))
+            report.losses += _losses(writer, holder)
+    report.lost = sum(loss.count for loss in report.losses)
+
+
+def _losses(writer: Writer, holder: FakeServer) -> Iterator[Loss]:
+    lost = [write for write in writer.writes if not holder.has(write)]
+    by = writer.accepted_by
+    for _, group in itertools.groupby(lost, key=lambda write: str(by.get(write.branch, write.branch))):
+        here = list(group)
+        yield Loss(
+            name=writer.name,
+            count=len(here),
+            first_ms=here[0].at_ms,
+            last_ms=here[-1].at_ms,
+            accepted_by=by.get(here[0].branch),
+            missed_by=holder.address,
+        )

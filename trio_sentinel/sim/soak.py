@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections import Counter
@@ -70,6 +71,10 @@ class Sum:
     false_failovers: int = 0
     acknowledged: int = 0
     lost: int = 0
+    gaps: Counter[int] = Factory(Counter)
+    """How many runs were without writes for how long at most, in tenths of a second."""
+    worst_gap: tuple[int, int] = (0, 0)
+    """The longest of all, in ms, and the seed."""
     findings: list[Report] = Factory(list)
     seen: Counter[str] = Factory(Counter)
 
@@ -83,9 +88,20 @@ class Sum:
         self.false_failovers += report.false_failovers
         self.acknowledged += report.acknowledged
         self.lost += report.lost
+        self.gaps[report.longest_gap_ms // 100] += 1
+        self.worst_gap = max(self.worst_gap, (report.longest_gap_ms, report.options.seed))
         self.seen += report.seen
         if report.broken is not None:
             self.findings.append(report)
+
+    @property
+    def without_writes(self) -> str:
+        """For how long no write was acknowledged: in the middle one of the runs, and in the worst."""
+        ordered = sorted(self.gaps.items())
+        passed = itertools.accumulate(runs for _, runs in ordered)
+        middle = next((gap for (gap, _), past in zip(ordered, passed, strict=True) if 2 * past >= self.runs), 0)
+        worst_ms, seed = self.worst_gap
+        return f"longest time without writes: median {middle / 10:.1f} s, worst {worst_ms / 1000:.1f} s (seed {seed})"
 
     def never_seen(self, wanted: Iterable[str] = SOMETIMES) -> list[str]:
         """Which of the interesting states were not reached."""
@@ -151,5 +167,5 @@ def progress(total: Sum, real_s: float) -> str:
     return (
         f"{total.runs} seeds, {total.virtual_ms // 1000} virtual s in {real_s:.0f} s ({speed:.0f} per CPU s), "
         f"{total.failovers} failovers, {total.false_failovers} of them false, "
-        f"{total.lost} of {total.acknowledged} writes lost, {len(total.findings)} findings"
+        f"{total.lost} of {total.acknowledged} writes lost, {len(total.findings)} findings; {total.without_writes}"
     )

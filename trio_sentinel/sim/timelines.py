@@ -91,7 +91,7 @@ class Columns:
 
 
 def timeline(report: Report, *, width: int = 120, last: int | None = None) -> Iterator[str]:
-    """The whole run, or its `last` rows, for a screen of `width` columns."""
+    """The whole run, or its `last` rows, for a screen of `width` columns; and which writes it lost."""
     names = Names(report)
     columns = Columns(names, width)
     kinds = report.options.members
@@ -107,6 +107,8 @@ def timeline(report: Report, *, width: int = 120, last: int | None = None) -> It
         yield f"{'...':>{TIME_WIDTH}}  {len(rows) - len(shown)} rows before these are left out"
     for row in shown:
         yield from columns.printed(row)
+    for loss in report.losses:
+        yield loss.told(names.server)
 
 
 def _rows(report: Report, names: Names) -> list[Row]:
