@@ -9,8 +9,8 @@ import attrs
 import pytest
 from msgspec import structs
 
+from trio_sentinel.model import connections, engine, evolve, ranking, react, replay, rhythm, senses, upkeep
 from trio_sentinel.model import effects as fx
-from trio_sentinel.model import engine, evolve, ranking, react, replay, rhythm, senses, upkeep
 from trio_sentinel.model import events as e
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.decide import agreement, failover, liveness, topology
@@ -499,7 +499,7 @@ def _wrong_names_believed(patch: Patch) -> None:
 
 def _moved_name_not_followed(patch: Patch) -> None:
     """A connection that was begun before its name was answered stays where the name led before."""
-    patch.setattr(rhythm, "follow_name", lambda s, host: ())
+    patch.setattr(connections, "follow_name", lambda s, host: ())
 
 
 DEFECTS: dict[str, Defect] = {
