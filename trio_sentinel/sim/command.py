@@ -23,7 +23,7 @@ from trio_sentinel.sim.options import Options, draw, parse
 from trio_sentinel.sim.plan import Plan, placed, spread, warnings
 from trio_sentinel.sim.pool import in_parallel
 from trio_sentinel.sim.rehearsal import INCIDENTS, Outlook, Sample, percentile
-from trio_sentinel.sim.runs import Report, run_options
+from trio_sentinel.sim.runs import Report, excuses, run_options
 from trio_sentinel.sim.screen import Screen, open_screen
 from trio_sentinel.sim.shrinking import shrink
 from trio_sentinel.sim.soak import FAST, Sum, run_quietly
@@ -173,8 +173,16 @@ def _show_tally(tally: Sum, past_s: float, screen: Screen) -> None:
         f"{tally.failovers:,} failovers, {tally.acknowledged:,} acknowledged writes, {tally.lost:,} of them lost"
     )
     screen.say(f"The {tally.without_writes}")
+    let_off = excuses(tally.seen)
+    if let_off:
+        screen.say("Runs of which liveness was not demanded at the end, because nothing promises it there:")
+        for reason, count in let_off.items():
+            screen.say(f"  {count:>6,}  {reason}")
     if tally.findings:
         screen.verdict(False, f"a property was broken in {len(tally.findings)} of {tally.runs:,} runs")
+    elif let_off:
+        count = sum(let_off.values())
+        screen.verdict(True, f"every property held in {tally.runs:,} runs, but {count:,} did not come to rest (above)")
     else:
         screen.verdict(True, f"every property held in {tally.runs:,} runs")
 

@@ -36,6 +36,11 @@ ORDERS_MS = 60_000
 """... and by one that has: a stock sentinel stands still for each write, and each of an operator's words is a write."""
 LATE_ANSWER_MS = 10_000
 """Nothing takes so long in peace."""
+DEAD_END = "dead end: "
+"""How the reason begins when only an operator could bring a run to rest ..."""
+NO_REST = "no rest, and a stock member excuses it"
+NO_EXAM = "no last failover, and a stock member excuses it"
+"""... and when a stock member is why it came to none, or could not fail over at the end."""
 MAX_WAITING = 20_000
 """More planned deeds than this are a backlog that grows (property 32)."""
 
@@ -103,6 +108,11 @@ class Report:
         return head.removeprefix("property ")
 
     @property
+    def excuse(self) -> str | None:
+        """Why liveness was not demanded at the end: a dead end, or a stock member; None when it was."""
+        return next(iter(excuses(self.seen)), None)
+
+    @property
     def line(self) -> str:
         """One line for the soak."""
         verdict = self.broken or "ok"
@@ -110,8 +120,19 @@ class Report:
             f"seed {self.options.seed}: {verdict} | {self.virtual_ms // 1000} s, {self.events} events, "
             f"{self.failovers} failovers ({self.false_failovers} false), "
             f"{self.lost} of {self.acknowledged} writes lost, {self.longest_gap_ms} ms at most without writes, "
-            f"rest after {self.rest_ms} ms, last failover in {self.exam_ms} ms, hash {self.event_hash}"
+            f"{self._end}, hash {self.event_hash}"
         )
+
+    @property
+    def _end(self) -> str:
+        rest = "no rest" if self.rest_ms is None else f"rest after {self.rest_ms} ms"
+        exam = "no last failover" if self.exam_ms is None else f"last failover in {self.exam_ms} ms"
+        return f"{rest}, {exam}" + ("" if self.excuse is None else f" ({self.excuse})")
+
+
+def excuses(seen: Counter[str]) -> dict[str, int]:
+    """How many runs were let off the promises of liveness at their end, by the reason."""
+    return {name: n for name, n in sorted(seen.items()) if name.startswith(DEAD_END) or name in (NO_REST, NO_EXAM)}
 
 
 Run: TypeAlias = Callable[[Options], Report]
@@ -278,10 +299,10 @@ def _await_rest(cluster: Cluster, options: Options) -> Generator[int, None, int 
             hopeful_at_ms = now_ms
         is_over = now_ms >= limit_ms
         if dead_end is not None and (is_over or now_ms - hopeful_at_ms >= HOPELESS_MS):
-            cluster.seen[f"dead end: {dead_end}"] += 1
+            cluster.seen[f"{DEAD_END}{dead_end}"] += 1
             return None
         if is_over and cluster.excused:
-            cluster.seen["no rest, and a stock member excuses it"] += 1
+            cluster.seen[NO_REST] += 1
             return None
         if is_over:
             raise Broken(*(wrong or (29, "there is no rest: a failover in a healthy deployment")))
@@ -351,10 +372,10 @@ def _exam(cluster: Cluster, options: Options) -> Generator[int, None, int | None
             return cluster.world.now_ms - began_ms
         if cluster.world.now_ms >= limit_ms:
             if (dead_end := _dead_end(cluster, None)) is not None:
-                cluster.seen[f"dead end: {dead_end}"] += 1
+                cluster.seen[f"{DEAD_END}{dead_end}"] += 1
                 return None
             if cluster.excused:
-                cluster.seen["no last failover, and a stock member excuses it"] += 1
+                cluster.seen[NO_EXAM] += 1
                 return None
             raise Broken(29, f"no failover of {waiting[0]} after {cluster.world.now_ms - began_ms} ms")
 
