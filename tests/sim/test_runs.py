@@ -6,6 +6,7 @@ import inspect
 import os
 import random
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,14 +22,26 @@ from trio_sentinel.model.decide import agreement
 from trio_sentinel.model.events import MasterRemoved, VoteCast
 from trio_sentinel.model.state import PHASE_WORDS
 from trio_sentinel.model.values import PeerLink, RunId
+from trio_sentinel.sim import __main__ as sim_main
 from trio_sentinel.sim import sights, stage
-from trio_sentinel.sim.__main__ import main
+from trio_sentinel.sim import soak as soak_module
+from trio_sentinel.sim.__main__ import main, parser
 from trio_sentinel.sim.cluster import simple_cluster
 from trio_sentinel.sim.harm import DEEDS
 from trio_sentinel.sim.options import FAULTS, Options, draw
 from trio_sentinel.sim.process import CRASH_POINTS, EFFECTS, SimSentinel
 from trio_sentinel.sim.runs import WARM_UP_MS, Report, build, fill, play, run, run_options
-from trio_sentinel.sim.soak import SOMETIMES, Search, Sum, run_quietly, soak
+from trio_sentinel.sim.soak import (
+    FAST,
+    SOMETIMES,
+    SURE_ON_FULL_STAGE,
+    Search,
+    Sum,
+    full,
+    made_shorter,
+    run_quietly,
+    soak,
+)
 from trio_sentinel.sim.story import lines
 from trio_sentinel.sim.timelines import timeline
 
@@ -146,6 +159,55 @@ def test_whatever_a_soak_must_reach_is_counted_somewhere() -> None:
     counted |= {f"{what} in {phase}" for what in ("abort", "death of a leader or candidate") for phase in phases}
     for name in SOMETIMES:
         assert name in counted or f'"{name}"' in source, name
+
+
+@pytest.mark.parametrize("words", [["--stage", "full", "soak"], ["soak", "--stage", "full"]])
+def test_the_stage_may_be_told_before_and_after_the_deed(words: list[str]) -> None:
+    assert parser().parse_args(words).stage == "full"
+    assert parser().parse_args(["soak"]).stage == "fast"
+
+
+@pytest.mark.parametrize("stage", ["fast", "full"])
+def test_what_a_soak_finds_is_made_shorter_and_can_be_replayed(
+    stage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(agreement, "vote", _fails(TypeError("no way")))
+    monkeypatch.setattr(soak_module, "SHRINK_S", 1.0)
+    assert main(["soak", "--stage", stage, "--seeds", "1..4"]) == 1
+    out = capsys.readouterr().out
+    assert len(re.findall(r"faults instead of", out)) == 1, "one of the kind is enough"
+    words = shlex.split(next(line for line in out.splitlines() if "--replay" in line))
+    assert main([*words[words.index("--replay") :], "--stage", stage, "--brief"]) == 1
+    assert "TypeError: no way" in capsys.readouterr().out
+
+
+def test_no_more_than_three_kinds_of_findings_are_made_shorter() -> None:
+    """The same run again and again: nothing shorter breaks."""
+    reports = [Report(options=Options(seed=n), broken=f"property {n % 5}: no") for n in range(10)]
+    search = attrs.evolve(FAST, run=lambda options: Report(options=options))
+    told = list(made_shorter(search, reports, seconds=0.0))
+    assert [line for line in told if line.startswith("seed")] == [
+        f"seed {n}: property {n}: no (nothing shorter found)" for n in range(3)
+    ]
+
+
+def test_a_long_soak_that_reaches_too_little_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reached = next(iter(soak(range(1, 3)).seen))
+    for long_run, sure, status in ((2, "no such state", 1), (3, "no such state", 0), (2, reached, 0)):
+        search = attrs.evolve(FAST, long_run=long_run, sure=(sure,), wanted=(sure, "something else"))
+        monkeypatch.setattr(sim_main, "FAST", search)
+        assert main(["soak", "--seeds", "1..3"]) == status
+    assert "never  no such state, which proves little" in capsys.readouterr().out
+
+
+def test_what_the_full_stage_surely_reaches_is_some_of_what_it_should() -> None:
+    search = full()
+    assert set(search.sure) < set(search.wanted)
+    assert search.demanded(499) == ()
+    assert set(search.demanded(500)) > set(SURE_ON_FULL_STAGE)
+    assert "nuisance flood" in search.sure
 
 
 def _fails(error: BaseException) -> Callable[..., NoReturn]:
