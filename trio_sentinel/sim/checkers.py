@@ -33,7 +33,10 @@ from trio_sentinel.model.state import (
     WaitingForVotes,
 )
 from trio_sentinel.model.values import Address, Epoch, Hello, PeerLink, Role, RunId
-from trio_sentinel.sim import sights
+from trio_sentinel.sim import checks_of_promises, sights
+from trio_sentinel.sim.broken import Broken as Broken
+from trio_sentinel.sim.broken import require as require
+from trio_sentinel.sim.checks_of_promises import ORDERS, Key, Orders
 
 if TYPE_CHECKING:
     from trio_sentinel.sim.cluster import Cluster
@@ -43,20 +46,6 @@ COMPARE_EVERY = 100
 """After so many events the folded state is compared with the live one; also when a process ends and at the end."""
 
 MasterEpoch: TypeAlias = tuple[str, Epoch]
-
-
-class Broken(AssertionError):
-    """A property does not hold. ``number`` is its number in core.md 20, or a word for those that have none."""
-
-    def __init__(self, number: int | str, what: str) -> None:
-        super().__init__(f"property {number}: {what}")
-        self.number = number
-
-
-def require(fact: bool, number: int | str, what: str) -> None:
-    """Raise Broken unless `fact` holds."""
-    if not fact:
-        raise Broken(number, what)
 
 
 @frozen
@@ -84,6 +73,8 @@ class Shadow:
     """The last one about each master."""
     ordered: set[tuple[str, Address]] = Factory(set)
     """Which promotions the events explain."""
+    orders: Orders = Factory(Orders)
+    """What operators wait for."""
 
 
 @define(eq=False)
@@ -98,6 +89,8 @@ class Past:
     said_raw: dict[str, tuple[Epoch, Epoch, str, int]] = Factory(dict)
     removed: set[str] = Factory(set)
     """Masters that were removed once: monitored again they start anew, and what was held back may come later."""
+    owed: dict[Key, Any] = Factory(dict)
+    """What operators were promised, and did not override since."""
 
 
 class Checker:
@@ -135,12 +128,27 @@ class Checker:
         past = self.pasts.setdefault(my_id, Past())
         epochs = [disk.current_epoch, *(epoch for m in disk.masters for epoch in (m.config_epoch, m.leader_epoch))]
         require(max(epochs) >= past.current_epoch, 1, f"{sentinel.name} came back below epoch {past.current_epoch}")
+        checks_of_promises.came_back(sentinel.name, past.owed, disk)
+        self._configurations_came_back(sentinel, past)
         for (name, epoch), ballots in self.ballots.items():
             if my_id not in ballots:
                 continue
             known = [_line(sentinel, place) for place in {name, *self.kept_as.get((name, epoch, my_id), ())}]
             kept = any(line is None or line.leader_epoch >= epoch for line in known)  # or it was removed, with its vote
             require(kept, 4, f"{sentinel.name} came back without its vote of epoch {epoch} for {name}")
+
+    def _configurations_came_back(self, sentinel: SimSentinel, past: Past) -> None:
+        """Properties 15, 20 and 21: whoever was told of an address under an epoch is not told of an older one by the
+        next life."""
+        for name, (epoch, address) in past.said.items():
+            if name in past.removed:
+                continue
+            line = _line(sentinel, name)
+            require(line is not None, 15, f"{sentinel.name} came back without {name}")
+            assert line is not None
+            kept = line.config_epoch > epoch or (line.config_epoch == epoch and line.address == address)
+            found = f"{line.address} at {line.config_epoch}"
+            require(kept, 15, f"{sentinel.name} told {address} of {name} at {epoch}, and came back with {found}")
 
     def ended(self, sentinel: SimSentinel) -> None:
         """A process dies, or the run is over."""
@@ -155,7 +163,9 @@ class Checker:
 
     def events(self, sentinel: SimSentinel, events: tuple[e.Event, ...]) -> None:
         """The events of one turn, in order."""
-        shadow = self.shadows[sentinel]
+        shadow, heard = self.shadows[sentinel], sentinel.hearing
+        if type(heard) in ORDERS:
+            shadow.orders.decided(self._past(shadow).owed, heard)
         for event in events:
             self.tell(sentinel, event)
             rule = EVENT_RULES.get(type(event))
@@ -164,6 +174,7 @@ class Checker:
             sights.look(self.cluster.seen, shadow.state, event, self.cluster.world.now_ms - shadow.began_ms)
             before, known = len(shadow.state.masters), _peers_of(shadow, event)
             evolve(shadow.state, event)
+            shadow.orders.note(event)
             lost = known - _peers_of(shadow, event)
             fewer = not lost or type(event) in VOTERS_LEAVE
             require(fewer, 27, f"{sentinel.name} forgets {lost} with {type(event).__name__}")
@@ -527,6 +538,11 @@ class Checker:
         explained = (effect.link.master, effect.link.address) in shadow.ordered
         require(explained, 13, f"{sentinel.name} promotes {effect.link.address} without having decided it")
 
+    def _answer(self, sentinel: SimSentinel, effect: fx.Answer) -> None:
+        shadow = self.shadows[sentinel]
+        if shadow.orders.open and shadow.my_id not in self.doubles:
+            shadow.orders.answered(sentinel.name, self._past(shadow).owed, sentinel.kept, effect)
+
     def _repoint(self, sentinel: SimSentinel, effect: fx.Repoint) -> None:
         to = Address(effect.host, effect.port)
         require(to != effect.link.address, 14, f"{sentinel.name} makes {to} follow itself")
@@ -600,6 +616,7 @@ EFFECT_RULES: dict[type[fx.Effect], Callable[[Checker, Any, Any], None]] = {
     fx.SayHello: Checker._hello,
     fx.AskPeer: Checker._ask,
     fx.AnswerOpinion: Checker._answer_opinion,
+    fx.Answer: Checker._answer,
     fx.Promote: Checker._promote,
     fx.Repoint: Checker._repoint,
 }

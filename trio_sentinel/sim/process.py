@@ -153,6 +153,8 @@ class SimSentinel:
         """When (on its own clock) an acceptable PONG was last heard, by link; for the checkers."""
         self.voices: dict[tuple[str, Address], dict[RunId, int]] = {}
         """When a peer last said that a master is down, for the checkers too."""
+        self.hearing: i.Input | None = None
+        """What the present turn began with, for the checkers."""
         self._asked: set[str] = set()
         """Names that are being resolved."""
         self._started_at_ms = 0
@@ -188,7 +190,7 @@ class SimSentinel:
         self.links, self.commands, self.answers, self.stalled, self.pongs, self.voices = {}, {}, {}, [], {}, {}
         self._saving, self._to_save, self._writing, self._lazy_until_ms = False, None, None, None
         self._started_at_ms = self.world.now_ms
-        self._asked = set()
+        self._asked, self.hearing = set(), None
         self.engine = self._new_mind()
         self.checker.started(self)
         self._carry_out(self._begin())
@@ -283,7 +285,7 @@ class SimSentinel:
         kind, now_ms = type(heard), self.clock_ms() if self.clock_ppm else self.world.now_ms
         if kind is i.PingAnswered or kind is i.OpinionHeard:
             self.note_heard(heard)
-        life = self.life
+        life, self.hearing = self.life, heard
         outcome = self.engine.feed(heard, now_ms)
         if outcome is NOTHING:
             return
