@@ -205,7 +205,7 @@ def _orders_not_saved(patch: Patch) -> None:
 
 
 def _stale_settings_written(patch: Patch) -> None:
-    """A save that is not urgent writes the settings as they were when the process began."""
+    """A save that nobody waits for writes the settings as they were when the process began."""
     snapshot, start = Engine.snapshot, Engine.start
     first: dict[Engine, dict[str, Any]] = {}
 
@@ -215,7 +215,7 @@ def _stale_settings_written(patch: Patch) -> None:
 
     def stale(self: Engine) -> Any:
         whole = snapshot(self)
-        if self.version % 2:
+        if self._held:
             return whole
         lines = tuple(attrs.evolve(line, settings=first[self].get(line.name, line.settings)) for line in whole.masters)
         return attrs.evolve(whole, masters=lines)

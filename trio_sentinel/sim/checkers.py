@@ -33,9 +33,10 @@ from trio_sentinel.model.state import (
     WaitingForVotes,
 )
 from trio_sentinel.model.values import Address, Epoch, Hello, PeerLink, Role, RunId
-from trio_sentinel.sim import checks_of_promises, sights
+from trio_sentinel.sim import checks_of_events, checks_of_promises, sights
 from trio_sentinel.sim.broken import Broken as Broken
 from trio_sentinel.sim.broken import require as require
+from trio_sentinel.sim.checks_of_orders import DECISIONS, Explained
 from trio_sentinel.sim.checks_of_promises import ORDERS, Key, Orders
 
 if TYPE_CHECKING:
@@ -71,8 +72,10 @@ class Shadow:
     compared: int = 0
     hellos: dict[str, Hello] = Factory(dict)
     """The last one about each master."""
-    ordered: set[tuple[str, Address]] = Factory(set)
-    """Which promotions the events explain."""
+    explained: Explained = Factory(Explained)
+    """Orders to servers that the events explain."""
+    addresses: dict[str, set[Address]] = Factory(dict)
+    """By master: which addresses were the configured one in this life."""
     orders: Orders = Factory(Orders)
     """What operators wait for."""
 
@@ -166,23 +169,43 @@ class Checker:
         shadow, heard = self.shadows[sentinel], sentinel.hearing
         if type(heard) in ORDERS:
             shadow.orders.decided(self._past(shadow).owed, heard)
+        checks_of_events.strangers_change_nothing(sentinel.name, shadow.state, heard, events)
         for event in events:
             self.tell(sentinel, event)
-            rule = EVENT_RULES.get(type(event))
-            if rule is not None:
-                rule(self, sentinel, shadow, event)
+            self._judge(sentinel, shadow, event)
             sights.look(self.cluster.seen, shadow.state, event, self.cluster.world.now_ms - shadow.began_ms)
             before, known = len(shadow.state.masters), _peers_of(shadow, event)
             evolve(shadow.state, event)
-            shadow.orders.note(event)
+            self._judge_after(sentinel, shadow, event)
             lost = known - _peers_of(shadow, event)
             fewer = not lost or type(event) in VOTERS_LEAVE
             require(fewer, 27, f"{sentinel.name} forgets {lost} with {type(event).__name__}")
             if before == 0 or type(event) is e.SentinelRestored:
                 shadow.my_id = shadow.state.my_id
         shadow.events += len(events)
+        if not checks_of_events.TOLD_ANEW.isdisjoint(map(type, events)):
+            checks_of_events.told_to_clients(sentinel.name, shadow.state, sentinel.engine.state)
         if shadow.events - shadow.compared >= COMPARE_EVERY:
             self._compare(sentinel, shadow)
+
+    def _judge(self, sentinel: SimSentinel, shadow: Shadow, event: e.Event) -> None:
+        """One event, given the state before it."""
+        kind = type(event)
+        if (rule := EVENT_RULES.get(kind)) is not None:
+            rule(self, sentinel, shadow, event)
+        if (plain := checks_of_events.BEFORE.get(kind)) is not None:
+            plain(sentinel.name, shadow.state, event)
+        if kind in DECISIONS:
+            shadow.explained.decided(shadow.state, event)
+
+    def _judge_after(self, sentinel: SimSentinel, shadow: Shadow, event: e.Event) -> None:
+        """One event, given the state after it."""
+        if (plain := checks_of_events.AFTER.get(type(event))) is not None:
+            plain(sentinel.name, shadow.state, event)
+        if type(event) in ADDRESS_CHANGES:
+            master = _master(shadow, event)
+            shadow.addresses.setdefault(master.name, set()).add(master.address)
+        shadow.orders.note(event)
 
     def tell(self, sentinel: SimSentinel, event: e.Event) -> None:
         """One more event of the run's hash."""
@@ -327,7 +350,6 @@ class Checker:
         if shadow.my_id not in self.doubles:
             promoted = self._past(shadow).promoted.setdefault((master.name, running.epoch), event.address)
             require(promoted == event.address, 13, f"{sentinel.name} promotes a second replica in one attempt")
-        shadow.ordered.add((master.name, event.address))
 
     def _promotion_seen(self, sentinel: SimSentinel, shadow: Shadow, event: e.PromotionSeen) -> None:
         """Property 14: it must have been seen."""
@@ -359,9 +381,26 @@ class Checker:
             waited_ms = sentinel.clock_ms() - master.replicas[event.address].role_since_ms
             patient = waited_ms > 4 * shadow.state.timing.publish_period_ms
             require(patient, 18, f"{sentinel.name} converts a replica after {waited_ms} ms")
+        else:
+            self._strayed_for_long(sentinel, master, event.address)
         promoted = master.failover is not None and master.failover.promoted == event.address
         require(not promoted, 18, f"{sentinel.name} corrects the promoted replica")
         require(shadow.state.tilt_since_ms is None, 25, f"{sentinel.name} corrects a replica in TILT")
+
+    def _strayed_for_long(self, sentinel: SimSentinel, master: Master, address: Address) -> None:
+        """Property 18: it has been up, and has said whom it follows or that it hands over, for `failover-timeout`."""
+        replica, now_ms, patience_ms = (
+            master.replicas[address],
+            sentinel.clock_ms(),
+            master.settings.failover_timeout_ms,
+        )
+        up = replica.s_down_since_ms is None or now_ms - replica.s_down_since_ms > patience_ms
+        require(up, 18, f"{sentinel.name} corrects {address}, which was down a moment ago")
+        said = sentinel.said.get(master.link(address))
+        require(said is not None, 18, f"{sentinel.name} corrects {address}, of which it has heard nothing")
+        assert said is not None
+        waited_ms = now_ms - said.since_ms
+        require(waited_ms > patience_ms, 18, f"{sentinel.name} corrects {address} after {waited_ms} ms")
 
     def _switched(self, sentinel: SimSentinel, shadow: Shadow, event: e.MasterSwitched) -> None:
         """Property 21: an own switch follows an own promotion; a foreign one needs a higher epoch."""
@@ -453,7 +492,10 @@ class Checker:
         past = self._past(shadow)
         if past.said_raw.get(hello.master) == raw or shadow.my_id in self.doubles:
             return
-        require(0 <= hello.current_epoch < 2**63, 6, "epoch out of range")
+        for epoch in (hello.current_epoch, hello.config_epoch):
+            checks_of_events.epoch_in_range(sentinel.name, epoch)
+        lawful = hello.config_epoch <= hello.current_epoch
+        require(lawful, 5, f"{sentinel.name} tells config epoch {hello.config_epoch} above {hello.current_epoch}")
         past.said_raw[hello.master] = raw
         risen = hello.current_epoch >= past.current_epoch
         require(risen, 1, f"{sentinel.name}: its epoch falls from {past.current_epoch} to {hello.current_epoch}")
@@ -464,6 +506,7 @@ class Checker:
         )
         past.current_epoch = max(past.current_epoch, hello.current_epoch)
         address = Address(hello.master_host, hello.master_port)
+        checks_of_events.told_in_hello(sentinel.name, shadow.state, hello)
         known = _line(sentinel, hello.master)
         if known is not None:
             later = known.config_epoch > hello.config_epoch
@@ -494,9 +537,13 @@ class Checker:
     def _ask(self, sentinel: SimSentinel, effect: fx.AskPeer) -> None:
         """Properties 1 and 4: nobody is asked for a vote before our own is on disk. (A plain question carries an epoch
         too, but nobody reads it: it promises nothing.)"""
+        shadow = self.shadows[sentinel]
+        configured = shadow.addresses.get(effect.master, ())
+        require(effect.address in configured, 23, f"{sentinel.name} asks about {effect.address}: never configured")
         if effect.candidate is None:
             return
-        shadow, disk = self.shadows[sentinel], sentinel.kept
+        checks_of_events.epoch_in_range(sentinel.name, effect.epoch)
+        disk = sentinel.kept
         known = _line(sentinel, effect.master)
         kept = max(
             [disk.current_epoch, *(m.leader_epoch for m in disk.masters), *(m.config_epoch for m in disk.masters)]
@@ -529,14 +576,13 @@ class Checker:
             self.cluster.seen["two candidates in one epoch"] += asked.epoch == answer.leader_epoch
 
     def _answer_opinion(self, sentinel: SimSentinel, effect: fx.AnswerOpinion) -> None:
-        require(
-            effect.leader is None or 0 < effect.leader_epoch < 2**63, 6, f"{sentinel.name} answers an impossible epoch"
-        )
+        if effect.leader is not None:
+            checks_of_events.epoch_in_range(sentinel.name, effect.leader_epoch)
+            require(effect.leader_epoch > 0, 6, f"{sentinel.name} answers a vote of epoch 0")
 
-    def _promote(self, sentinel: SimSentinel, effect: fx.Promote) -> None:
-        shadow = self.shadows[sentinel]
-        explained = (effect.link.master, effect.link.address) in shadow.ordered
-        require(explained, 13, f"{sentinel.name} promotes {effect.link.address} without having decided it")
+    def _order(self, sentinel: SimSentinel, effect: Any) -> None:
+        """Properties 13, 14 and 18: somebody decided it."""
+        self.shadows[sentinel].explained.given(sentinel.name, effect)
 
     def _answer(self, sentinel: SimSentinel, effect: fx.Answer) -> None:
         shadow = self.shadows[sentinel]
@@ -547,6 +593,7 @@ class Checker:
         to = Address(effect.host, effect.port)
         require(to != effect.link.address, 14, f"{sentinel.name} makes {to} follow itself")
         require(effect.port > 0 and effect.host != "", 14, f"{sentinel.name} sends a replica nowhere")
+        self._order(sentinel, effect)
 
 
 def _line(sentinel: SimSentinel, name: str) -> MasterSnapshot | None:
@@ -590,6 +637,8 @@ def _instance(master: Master, event: e.WentDown | e.CameBack) -> Any:
     return master if event.address is None or event.address == master.address else master.replicas[event.address]
 
 
+ADDRESS_CHANGES: Final = frozenset({e.MasterMonitored, e.MasterSwitched})
+"""What gives a master another configured address."""
 EventRule: TypeAlias = Callable[[Checker, Any, Shadow, Any], None]
 EVENT_RULES: dict[type[e.Event], EventRule] = {
     e.VoteSaved: Checker._vote_saved,
@@ -617,6 +666,10 @@ EFFECT_RULES: dict[type[fx.Effect], Callable[[Checker, Any, Any], None]] = {
     fx.AskPeer: Checker._ask,
     fx.AnswerOpinion: Checker._answer_opinion,
     fx.Answer: Checker._answer,
-    fx.Promote: Checker._promote,
+    fx.Promote: Checker._order,
+    fx.HandOver: Checker._order,
+    fx.KillClients: Checker._order,
+    fx.PauseWriters: Checker._order,
+    fx.ReleaseWriters: Checker._order,
     fx.Repoint: Checker._repoint,
 }

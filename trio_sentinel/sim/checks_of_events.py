@@ -18,7 +18,7 @@ from trio_sentinel.model.state import (
     UpdatingConfig,
     WaitingForPromotion,
 )
-from trio_sentinel.model.values import Address, Epoch
+from trio_sentinel.model.values import Address, Epoch, Hello
 from trio_sentinel.sim.broken import require
 
 LIMIT: Final = 2**63
@@ -46,6 +46,28 @@ def strangers_change_nothing(who: str, state: SentinelState, heard: Any, events:
         return
     changed = [type(event).__name__ for event in events if type(event) not in MEANWHILE]
     require(known or not changed, 28, f"{who} changes {changed} because of an unknown name or address: {heard}")
+
+
+TOLD_ANEW: Final = frozenset(
+    {e.PromotionSeen, e.PromotionPublished, e.FailoverEnded, e.MasterSwitched, e.FailoverAborted, e.MasterReset}
+)
+"""After these clients may be told another address, or must not."""
+
+
+def told_to_clients(who: str, folded: SentinelState, live: SentinelState) -> None:
+    """Property 23, as clients hear it."""
+    for name, master in folded.masters.items():
+        right, told = told_address(master), live.masters[name].current_address
+        require(right == told, 23, f"{who} tells clients that {name} is at {told}, not {right}")
+
+
+def told_in_hello(who: str, state: SentinelState, hello: Hello) -> None:
+    """Property 23, as peers hear it. A hello that waited for the disk may tell what was before."""
+    master = state.masters.get(hello.master)
+    if master is not None and hello.config_epoch >= master.config_epoch:
+        right, told = told_address(master), Address(hello.master_host, hello.master_port)
+        same = (state.shown(right.host), right.port) == told and hello.config_epoch == master.config_epoch
+        require(same, 23, f"{who} tells {told} at {hello.config_epoch}, not {right} at {master.config_epoch}")
 
 
 # ---------------------------------------------------------------- before an event

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from attrs import Factory, define
+from attrs import Factory, define, frozen
 
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import events as e
 from trio_sentinel.model.state import Manner, SentinelState
-from trio_sentinel.model.values import Address, ServerLink
+from trio_sentinel.model.values import Address, InfoReading, LinkId, Millis, Role, ServerLink
 from trio_sentinel.sim.broken import require
 
 Order: TypeAlias = tuple[type[fx.Effect], ServerLink, str, int]
@@ -29,6 +29,22 @@ DECISIONS: frozenset[type[e.Event]] = frozenset(
         e.FailoverAborted,
     }
 )
+
+
+@frozen
+class Following:
+    """What a server says of whom it follows, and since when."""
+
+    words: tuple[Role | None, str | None, int | None, str | None]
+    since_ms: Millis
+
+
+def note_following(said: dict[LinkId, Following], link: ServerLink, reading: InfoReading, now_ms: Millis) -> None:
+    """One INFO was heard."""
+    words = reading.role, reading.master_host, reading.master_port, reading.failover_state
+    before = said.get(link)
+    if before is None or before.words != words:
+        said[link] = Following(words, now_ms)
 
 
 @define(eq=False)
