@@ -61,13 +61,14 @@ def told_to_clients(who: str, folded: SentinelState, live: SentinelState) -> Non
         require(right == told, 23, f"{who} tells clients that {name} is at {told}, not {right}")
 
 
-def told_in_hello(who: str, state: SentinelState, hello: Hello) -> None:
-    """Property 23, as peers hear it. A hello that waited for the disk may tell what was before."""
+def told_in_hello(who: str, state: SentinelState, hello: Hello, *, late: bool) -> None:
+    """Property 23, as peers hear it. A hello that is `late` waited for the disk, and may tell what was before."""
     master = state.masters.get(hello.master)
-    if master is not None and hello.config_epoch >= master.config_epoch:
-        right, told = told_address(master), Address(hello.master_host, hello.master_port)
-        same = (state.shown(right.host), right.port) == told and hello.config_epoch == master.config_epoch
-        require(same, 23, f"{who} tells {told} at {hello.config_epoch}, not {right} at {master.config_epoch}")
+    if master is None or (late and hello.config_epoch < master.config_epoch):
+        return
+    right, told = told_address(master), Address(hello.master_host, hello.master_port)
+    same = (state.shown(right.host), right.port) == told and hello.config_epoch == master.config_epoch
+    require(same, 23, f"{who} tells {told} at {hello.config_epoch}, not {right} at {master.config_epoch}")
 
 
 # ---------------------------------------------------------------- before an event
