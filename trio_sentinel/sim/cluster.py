@@ -64,16 +64,31 @@ class Writer:
         world.after(self.period_ms, self.run)
         address = self._address()
         server = None if address is None else self.cluster.servers.get(address)
-        reach = self.cluster.network.reaches
+        if server is None:
+            self.refused += 1
+        else:
+            world.after(self.cluster.network.delay_ms(self.host, server.address.host), self._arrive, server)
+
+    def _arrive(self, server: FakeServer) -> None:
+        """The write has reached its server."""
+        network, there = self.cluster.network, server.address.host
         write = None
-        if server is not None and reach(self.host, server.address.host) and reach(server.address.host, self.host):
+        if network.reaches(self.host, there) and network.reaches(there, self.host):
             write = server.write()
         if write is None:
             self.refused += 1
+        else:
+            self.cluster.world.after(network.delay_ms(there, self.host), self._acknowledged, write, there)
+
+    def _acknowledged(self, write: Write, there: str) -> None:
+        """The answer has come, unless a cut was faster."""
+        if not self.cluster.network.reaches(there, self.host):
+            self.refused += 1
             return
+        now_ms = self.cluster.world.now_ms
         self.writes.append(write)
-        self.longest_gap_ms = max(self.longest_gap_ms, world.now_ms - self.last_ok_at_ms)
-        self.last_ok_at_ms = world.now_ms
+        self.longest_gap_ms = max(self.longest_gap_ms, now_ms - self.last_ok_at_ms)
+        self.last_ok_at_ms = now_ms
 
     def _address(self) -> Address | None:
         sentinels = list(self.cluster.sentinels.values())
@@ -142,18 +157,17 @@ class Cluster:
             run_id=self.new_id(),
             master=master,
             priority=priority,
-            synced_with=1,
             master_seen_at_ms=self.world.now_ms,
             branches=self._branches,
         )
-        if master is not None:
-            server.branch = self.servers[master].branch
-        else:
-            self._branches[0] += 1
-            server.branch = self._branches[0]
         self.servers[address] = server
         self.homes[address] = home
         self.network.processes[address] = server
+        if master is not None:
+            server.join()
+        else:
+            self._branches[0] += 1
+            server.branch = self._branches[0]
         self.world.after(1 + self.world.random.randrange(CRON_MS), server.cron, server.life)
         return server
 
