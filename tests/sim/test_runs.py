@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import os
 import random
@@ -16,28 +17,29 @@ from typing import NoReturn
 import attrs
 import pytest
 
+from trio_sentinel import sim
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.decide import agreement
 from trio_sentinel.model.events import MasterRemoved, VoteCast
+from trio_sentinel.model.settings import MasterSettings
 from trio_sentinel.model.state import PHASE_WORDS
 from trio_sentinel.model.values import PeerLink, RunId
 from trio_sentinel.sim import __main__ as sim_main
-from trio_sentinel.sim import sights, stage
-from trio_sentinel.sim import soak as soak_module
+from trio_sentinel.sim import sights, soaks, stage
 from trio_sentinel.sim.__main__ import main, parser
 from trio_sentinel.sim.cluster import simple_cluster
 from trio_sentinel.sim.harm import DEEDS
 from trio_sentinel.sim.options import FAULTS, Options, draw
 from trio_sentinel.sim.process import CRASH_POINTS, EFFECTS, SimSentinel
 from trio_sentinel.sim.runs import WARM_UP_MS, Report, build, fill, play, run, run_options
-from trio_sentinel.sim.soak import (
+from trio_sentinel.sim.soaks import (
     FAST,
     SOMETIMES,
     SURE_ON_FULL_STAGE,
     Search,
     Sum,
-    full,
+    full_stage,
     made_shorter,
     run_quietly,
     soak,
@@ -153,7 +155,7 @@ def test_every_fault_and_every_effect_has_its_deed() -> None:
 def test_whatever_a_soak_must_reach_is_counted_somewhere() -> None:
     """A name that nobody counts under would fail every long run."""
     modules = Path(inspect.getfile(sights)).parent.glob("*.py")
-    source = "".join(path.read_text() for path in modules if path.name != "soak.py")
+    source = "".join(path.read_text() for path in modules if path.name != "soaks.py")
     phases = [phase.__name__ for phase in PHASE_WORDS]
     counted = {f"{how} {point}" for how in ("crash", "power failure") for point in CRASH_POINTS}
     counted |= {f"{what} in {phase}" for what in ("abort", "death of a leader or candidate") for phase in phases}
@@ -172,7 +174,7 @@ def test_what_a_soak_finds_is_made_shorter_and_can_be_replayed(
     stage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(agreement, "vote", _fails(TypeError("no way")))
-    monkeypatch.setattr(soak_module, "SHRINK_S", 1.0)
+    monkeypatch.setattr(soaks, "SHRINK_S", 1.0)
     assert main(["soak", "--stage", stage, "--seeds", "1..4"]) == 1
     out = capsys.readouterr().out
     assert len(re.findall(r"faults instead of", out)) == 1, "one of the kind is enough"
@@ -203,7 +205,7 @@ def test_a_long_soak_that_reaches_too_little_fails(
 
 
 def test_what_the_full_stage_surely_reaches_is_some_of_what_it_should() -> None:
-    search = full()
+    search = full_stage()
     assert set(search.sure) < set(search.wanted)
     assert search.demanded(499) == ()
     assert set(search.demanded(500)) > set(SURE_ON_FULL_STAGE)
@@ -251,6 +253,25 @@ def test_who_stops_a_soak_is_no_finding(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(agreement, "vote", _fails(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         soak(range(5), jobs=1)
+
+
+@pytest.mark.parametrize("name", sim.__all__)
+def test_what_the_package_offers_is_there_and_says_what_it_is(name: str) -> None:
+    """A module of the same name would take its place as soon as somebody imports it."""
+    offered = getattr(sim, name)
+    assert not inspect.ismodule(offered)
+    assert importlib.util.find_spec(f"trio_sentinel.sim.{name}") is None
+    assert name.isupper() or offered.__doc__
+
+
+def test_what_a_plan_would_live_through_can_be_asked_from_python() -> None:
+    plan = sim.Plan(settings=MasterSettings(quorum=2, down_after_ms=1000, failover_timeout_ms=3000))
+    outlook = sim.Outlook(plan)
+    for task in sim.tasks(plan, runs=1):
+        outlook.add(sim.sample(task))
+    assert outlook.count == len([one for one in sim.INCIDENTS.values() if not one.many_zones])
+    assert outlook.samples["power"] == [sim.rehearse(plan, "power", seed=0)]
+    assert all(isinstance(lesson, str) for lesson in sim.lessons(outlook))
 
 
 def test_a_soak_tells_what_it_did(capsys: pytest.CaptureFixture[str]) -> None:

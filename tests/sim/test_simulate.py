@@ -19,7 +19,7 @@ from trio_sentinel.sim.rehearsal import INCIDENTS, Sample, Task, percentile
 from trio_sentinel.sim.runs import DEAD_END, NO_EXAM, NO_REST, Report, run_options
 from trio_sentinel.sim.screen import PlainScreen
 from trio_sentinel.sim.shrinking import shrink
-from trio_sentinel.sim.soak import Sum
+from trio_sentinel.sim.soaks import Sum
 from trio_sentinel.sim.timelines import timeline
 
 from .defects import DEFECTS

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from trio_sentinel.model.rhythm import PINGS_A_SECOND
 from trio_sentinel.sim.options import Options, parse
 from trio_sentinel.sim.runs import build, guarded
-from trio_sentinel.sim.soak import FAST, LONG_FULL_RUN, LONG_RUN, full, made_shorter, soak
+from trio_sentinel.sim.soaks import FAST, LONG_FULL_RUN, LONG_RUN, full_stage, made_shorter, soak
 from trio_sentinel.sim.story import lines
 
 SPEED_MS = 60_000
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _soak(options)
     if options.deed == "speed":
         return _speed()
-    search = full() if options.stage == "full" else FAST
+    search = full_stage() if options.stage == "full" else FAST
     seed = random.SystemRandom().randrange(10**9) if options.seed is None else options.seed
     began_s = time.monotonic()
     report = guarded(search.run, options.replay or search.draw(seed))
@@ -89,7 +89,7 @@ def _soak(options: argparse.Namespace) -> int:
         seconds = 60.0 if seconds is None else seconds
     else:
         seeds = iter(range(*options.seeds))
-    search = full() if options.stage == "full" else FAST
+    search = full_stage() if options.stage == "full" else FAST
     total = soak(seeds, search=search, jobs=options.jobs, seconds=seconds)
     for name, count in sorted(total.seen.items()):
         print(f"{count:>8}  {name}")

@@ -26,7 +26,7 @@ from trio_sentinel.sim.rehearsal import INCIDENTS, Outlook, Sample, percentile
 from trio_sentinel.sim.runs import Report, excuses, run_options
 from trio_sentinel.sim.screen import Screen, open_screen
 from trio_sentinel.sim.shrinking import shortened, shrink
-from trio_sentinel.sim.soak import FAST, Sum, run_quietly
+from trio_sentinel.sim.soaks import FAST, Sum, run_quietly
 from trio_sentinel.sim.timelines import timeline
 
 FOUND = 1

@@ -148,7 +148,7 @@ class Search:
 FAST = Search(draw, run_options, SOMETIMES, SOMETIMES)
 
 
-def full() -> Search:
+def full_stage() -> Search:
     """On the full stage. Brings Trio with it."""
     from trio_sentinel.sim import stage
 
