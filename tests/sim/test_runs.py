@@ -28,10 +28,11 @@ from trio_sentinel.model.values import PeerLink, RunId
 from trio_sentinel.sim import __main__ as sim_main
 from trio_sentinel.sim import sights, soaks, stage
 from trio_sentinel.sim.__main__ import main, parser
-from trio_sentinel.sim.cluster import simple_cluster
+from trio_sentinel.sim.cluster import Writer, simple_cluster
 from trio_sentinel.sim.harm import DEEDS
 from trio_sentinel.sim.options import FAULTS, Options, draw
 from trio_sentinel.sim.process import CRASH_POINTS, EFFECTS, SimSentinel
+from trio_sentinel.sim.redis import Write
 from trio_sentinel.sim.runs import WARM_UP_MS, Report, build, fill, play, run, run_options
 from trio_sentinel.sim.soaks import (
     FAST,
@@ -356,6 +357,31 @@ def test_a_gap_that_is_open_at_the_end_counts_and_lost_writes_are_told() -> None
     assert loss.first_ms < before_ms < loss.last_ms
     assert any(line.startswith(f"lost: {loss.count} writes to mymaster between") for line in lines(report))
     assert any(re.search(r"accepted by a[23], not held by a[23] at the end$", line) for line in timeline(report))
+
+
+def test_a_client_between_two_masters_loses_writes_of_each_time_as_a_master() -> None:
+    """What went to the other one meanwhile is told, or one long loss would be read into it."""
+    cluster = simple_cluster(7)
+    master, heir, _ = cluster.servers.values()
+    writer = Writer(cluster, "mymaster", 250, [], accepted_by={1: master.address, 2: heir.address, 3: master.address})
+    writes = ((1, 1, 4), (2, 1, 5), (3, 2, 1), (4, 1, 6), (5, 3, 1))
+    writer.writes += [Write(1_000_000 + at_ms, branch, offset) for at_ms, branch, offset in writes]
+    cluster.writers["mymaster"] = writer
+    heir.branch, heir.offset, heir.lineage = 2, 1, {1: 4}
+    for sentinel in cluster.each_up():
+        sentinel.engine.state.masters["mymaster"].address = heir.address
+    report = Report(options=Options(seed=7))
+    fill(report, cluster)
+    assert report.lost == 3
+    shorts = {master.address: "a1", heir.address: "a2"}
+    first, second = (loss.told(shorts.__getitem__) for loss in report.losses)
+    assert first.startswith("lost: 2 writes to mymaster between 0.002 and 0.004 s (1 more went elsewhere meanwhile), ")
+    assert first.endswith(", accepted by a1, not held by a2 at the end")
+    assert second == "lost: 1 write to mymaster at 0.005 s, accepted by a1, not held by a2 at the end"
+    heir.branch = 4
+    writer.accepted_by[3] = heir.address
+    fill(report, cluster)
+    assert report.losses[-1].told().endswith(f", accepted by {heir.address}, which lost them itself")
 
 
 def test_a_sum_tells_the_median_and_the_worst_gap() -> None:
