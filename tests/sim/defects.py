@@ -573,7 +573,7 @@ DEFECTS: dict[str, Defect] = {
     "the file is trusted before it is on the disk": Defect(
         _file_trusted_at_start, ("1", "4", "15", "20"), TORN, (("pause_ms", 500),)
     ),
-    "a torn file is accepted": Defect(_torn_file_accepted, ("1", "4", "20", "21", "22"), TORN),
+    "a torn file is accepted": Defect(_torn_file_accepted, ("1", "4", "15", "20", "21", "22"), TORN),
     "the name service is believed": Defect(
         _wrong_names_believed,
         ("22", "30", "31"),
