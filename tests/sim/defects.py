@@ -9,8 +9,8 @@ import attrs
 import pytest
 from msgspec import structs
 
+from trio_sentinel.model import connections, engine, evolve, ranking, react, replay, rhythm, senses, upkeep
 from trio_sentinel.model import effects as fx
-from trio_sentinel.model import engine, evolve, ranking, react, replay, rhythm, senses, upkeep
 from trio_sentinel.model import events as e
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.decide import agreement, failover, liveness, topology
@@ -678,7 +678,7 @@ def _wrong_names_believed(patch: Patch) -> None:
 
 def _moved_name_not_followed(patch: Patch) -> None:
     """A connection that was begun before its name was answered stays where the name led before."""
-    patch.setattr(rhythm, "follow_name", lambda s, host: ())
+    patch.setattr(connections, "follow_name", lambda s, host: ())
 
 
 DEFECTS: dict[str, Defect] = {
@@ -711,7 +711,7 @@ DEFECTS: dict[str, Defect] = {
     "the file is trusted before it is on the disk": Defect(
         _file_trusted_at_start, ("1", "4", "15", "20"), TORN, (("pause_ms", 500),)
     ),
-    "a torn file is accepted": Defect(_torn_file_accepted, ("1", "4", "20", "21", "22"), TORN),
+    "a torn file is accepted": Defect(_torn_file_accepted, ("1", "4", "15", "20", "21", "22"), TORN),
     "the name service is believed": Defect(
         _wrong_names_believed,
         ("22", "30", "31"),

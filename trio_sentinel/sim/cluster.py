@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from attrs import define, frozen
+from attrs import Factory, define, frozen
 
 from trio_sentinel.model.events import Event, LeaderElected, MasterSwitched, TiltEntered
 from trio_sentinel.model.settings import GlobalSettings, MasterSettings
@@ -57,6 +57,8 @@ class Writer:
     last_ok_at_ms: int = 0
     longest_gap_ms: int = 0
     host: str = "10.0.9.1"
+    accepted_by: dict[int, Address] = Factory(dict)
+    """Which server wrote a branch, where the client knows."""
 
     def run(self) -> None:
         """Write once, and plan the next time."""
@@ -64,16 +66,32 @@ class Writer:
         world.after(self.period_ms, self.run)
         address = self._address()
         server = None if address is None else self.cluster.servers.get(address)
-        reach = self.cluster.network.reaches
+        if server is None:
+            self.refused += 1
+        else:
+            world.after(self.cluster.network.delay_ms(self.host, server.address.host), self._arrive, server)
+
+    def _arrive(self, server: FakeServer) -> None:
+        """The write has reached its server."""
+        network, there = self.cluster.network, server.address.host
         write = None
-        if server is not None and reach(self.host, server.address.host) and reach(server.address.host, self.host):
+        if network.reaches(self.host, there) and network.reaches(there, self.host):
             write = server.write()
         if write is None:
             self.refused += 1
+        else:
+            self.cluster.world.after(network.delay_ms(there, self.host), self._acknowledged, write, server.address)
+
+    def _acknowledged(self, write: Write, server: Address) -> None:
+        """The answer has come, unless a cut was faster."""
+        if not self.cluster.network.reaches(server.host, self.host):
+            self.refused += 1
             return
+        now_ms = self.cluster.world.now_ms
         self.writes.append(write)
-        self.longest_gap_ms = max(self.longest_gap_ms, world.now_ms - self.last_ok_at_ms)
-        self.last_ok_at_ms = world.now_ms
+        self.accepted_by[write.branch] = server
+        self.longest_gap_ms = max(self.longest_gap_ms, now_ms - self.last_ok_at_ms)
+        self.last_ok_at_ms = now_ms
 
     def _address(self) -> Address | None:
         sentinels = list(self.cluster.sentinels.values())
@@ -142,18 +160,17 @@ class Cluster:
             run_id=self.new_id(),
             master=master,
             priority=priority,
-            synced_with=1,
             master_seen_at_ms=self.world.now_ms,
             branches=self._branches,
         )
-        if master is not None:
-            server.branch = self.servers[master].branch
-        else:
-            self._branches[0] += 1
-            server.branch = self._branches[0]
         self.servers[address] = server
         self.homes[address] = home
         self.network.processes[address] = server
+        if master is not None:
+            server.join()
+        else:
+            self._branches[0] += 1
+            server.branch = self._branches[0]
         self.world.after(1 + self.world.random.randrange(CRON_MS), server.cron, server.life)
         return server
 

@@ -234,7 +234,7 @@ class SimSentinel:
         self.life += 1
         self.network.die(self, quietly=with_host)
         for wire in self.links.values():
-            self.network.close(wire)
+            self.network.close(wire, with_host=with_host)
         self.links, self.commands, self.answers, self.stalled = {}, {}, {}, []
         self._leave_file(with_host=with_host)
 

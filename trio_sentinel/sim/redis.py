@@ -14,15 +14,14 @@ from attrs import Factory, define, field, frozen
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.values import Address, Channel, InfoReading, Role, ServerLink
+from trio_sentinel.sim.feed import END, Cargo, End, Feed, Start
 from trio_sentinel.sim.network import Fate, Network, Wire
 from trio_sentinel.sim.world import World
 
 SYNC_MS = (3, 40)
-"""How long a replica takes from SLAVEOF to a link that is up."""
+"""How long a replica takes from SLAVEOF until it has asked for data, without the network's time."""
 CRON_MS = 1000
 HANDOVER_STEP_MS = 5
-DRAIN_MS = (1, 30)
-"""How long it takes until replicas have what a paused master wrote last."""
 MAX_LAG_MS = 10_000
 """``min-replicas-max-lag``, by default."""
 
@@ -76,8 +75,10 @@ class FakeServer:
     lineage: dict[int, int] = Factory(dict)
     """Of each earlier branch, how much of it this server has."""
     link_up: bool = True
-    synced_with: int = 0
-    """The life of the master that the link leads to."""
+    feed: Feed | None = None
+    """The connection to its master; the link is up once the answer to PSYNC has come over it."""
+    feeds: dict[Address, Feed] = Factory(dict)
+    """Those to its replicas."""
     link_lost_at_ms: int = 0
     master_seen_at_ms: int = 0
     repl_timeout_ms: int = 10_000
@@ -138,7 +139,6 @@ class FakeServer:
             obeys = self.mood is Mood.WELL
             if obeys:
                 self.paused_until_ms = max(self.paused_until_ms, self.world.now_ms + item.pause_ms)
-                self.drain_soon()
             self.network.send(wire, i.PauseAnswered(link, obeys), back=True)
         elif kind is fx.KillScript:
             self.mood = Mood.WELL if self.mood is Mood.BUSY else self.mood
@@ -191,40 +191,85 @@ class FakeServer:
         return reach(here, there) and reach(there, here)
 
     def follow(self, master: Address | None) -> None:
-        """SLAVEOF, or SLAVEOF NO ONE for None."""
+        """SLAVEOF, or SLAVEOF NO ONE for None: what is on its way over the link is lost."""
         if master == self.master:
             return
+        self._close_feed()
         if master is None:
             self.lineage[self.branch] = self.offset
             self._branches[0] += 1
             self.branch = self._branches[0]
+            self._dismiss_replicas()
         self.master = master
         self.history.append((self.world.now_ms, master))
-        self.link_up = False
         self.link_lost_at_ms = self.world.now_ms
         self.plan_sync()
 
     def plan_sync(self) -> None:
         """Try to get the replication link up."""
         if self.master is not None:
-            self.world.after(self.world.random.randint(*SYNC_MS), self._sync, self.master, self.life)
+            asks_ms = self.world.random.randint(*SYNC_MS)
+            asks_ms += self.network.delay_ms(self.address.host, self.master.host)
+            self.world.after(asks_ms, self._sync, self.master, self.life)
 
     def _sync(self, wanted: Address, life: int) -> None:
-        if self.master != wanted or not self.up or life != self.life or self.link_up or self.frozen:
+        """PSYNC reaches the master."""
+        if self.master != wanted or not self.up or life != self.life or self.feed is not None or self.frozen:
             return
         master = self._master_server()
         if master is None or not self._hears_master() or master is self or Mood.LOADING in (master.mood, self.mood):
             return  # the cron tries again
         if master.master is not None and not master.link_up:
             return  # -NOMASTERLINK
-        self.link_up = True
-        self.synced_with = master.life
         self.master_seen_at_ms = self.world.now_ms
-        self._copy(master)
+        self.feed = master.feeds[self.address] = Feed(master, self, master.life)
+        self.feed.send(master.answer_psync())
 
-    def _copy(self, master: FakeServer) -> None:
-        self.branch, self.offset = master.branch, master.offset
-        self.lineage = dict(master.lineage)
+    def join(self) -> None:
+        """It has been a replica for long: its link is up, and it has all that its master has."""
+        master = self._master_server()
+        assert master is not None
+        self.feed = master.feeds[self.address] = Feed(master, self, master.life)
+        self._begin(master.answer_psync())
+
+    def answer_psync(self) -> Start:
+        """What a replica that asks is sent first."""
+        return Start(self.branch, self.offset, dict(self.lineage), full=True)
+
+    def receive(self, feed: Feed, cargo: Cargo) -> None:
+        """Something came from the master; replicas of a replica get it, too."""
+        self.master_seen_at_ms = self.world.now_ms
+        if isinstance(cargo, End):
+            self.lose_link()
+            self.plan_sync()
+        elif isinstance(cargo, Start):
+            self._begin(cargo)
+        else:
+            self._advance(cargo)
+
+    def _begin(self, start: Start) -> None:
+        """The answer to PSYNC. Replicas of a replica must hear of another history."""
+        if start.branch != self.branch or start.full:
+            self._dismiss_replicas()
+        self.branch, self.lineage = start.branch, dict(start.lineage)
+        self.link_up = True
+        self._advance(start.offset)
+
+    def _advance(self, offset: int) -> None:
+        self.offset = offset
+        for feed in self.feeds.values():
+            feed.send(offset)
+
+    def _dismiss_replicas(self) -> None:
+        """Close the links to all replicas, which ask anew."""
+        for feed in self.feeds.values():
+            feed.send(END)
+        self.feeds.clear()
+
+    @property
+    def reads_nothing(self) -> bool:
+        """Whether what its master sends has to wait."""
+        return self.frozen or self.mood is Mood.LOADING
 
     def cron(self, life: int) -> None:
         """Once a second: replication goes on, times out, or is tried again."""
@@ -233,50 +278,34 @@ class FakeServer:
         self.world.after(CRON_MS, self.cron, life)
         if self.master is None or self.frozen:
             return
-        master = self._master_server()
-        if not self.link_up:
+        feed = self.feed
+        if feed is None:
             self.plan_sync()
-        elif master is not None and self._hears_master():
-            if master.life != self.synced_with:
+        elif self._hears_master():
+            if feed.life != feed.source.life:
                 self.lose_link()
             else:
                 self.master_seen_at_ms = self.world.now_ms
-                self._copy(master)
         elif self.world.now_ms - self.master_seen_at_ms > self.repl_timeout_ms:
             self.lose_link()
 
     def lose_link(self) -> None:
-        """The replication link broke."""
-        self.link_up, self.link_lost_at_ms = False, self.world.now_ms
+        """The replication link broke, or never came up."""
+        if self.link_up:
+            self.link_lost_at_ms = self.world.now_ms
+        self._close_feed()
+
+    def _close_feed(self) -> None:
+        if self.feed is not None:
+            self.feed.close()
+        self.feed, self.link_up = None, False
 
     def write(self) -> Write | None:
-        """A client writes; None when it is not possible. Replicas get it now or with the next write."""
+        """A client writes; None when it is not possible. Replicas get it when the network has brought it to them."""
         if not self.writable or (self.min_replicas and self._good_replicas() < self.min_replicas):
             return None
-        self.offset += 1
-        for replica in self._readers():
-            late = int(self.world.random.random() * 2)
-            replica.offset = max(replica.offset, self.offset - late)
+        self._advance(self.offset + 1)
         return Write(self.world.now_ms, self.branch, self.offset)
-
-    def _readers(self) -> list[FakeServer]:
-        """The replicas that what is written here reaches now."""
-        return [
-            replica
-            for replica in self.replicas()
-            if replica.link_up and replica.synced_with == self.life and not replica.frozen and replica._hears_master()
-            if replica.branch == self.branch
-        ]
-
-    def drain_soon(self) -> None:
-        """What was written before a pause reaches the replicas while it lasts."""
-        self.world.after(self.world.random.randint(*DRAIN_MS), self._drain)
-
-    def _drain(self) -> None:
-        """What a paused master wrote before reaches its replicas."""
-        if self.up and not self.frozen and self.master is None:
-            for replica in self._readers():
-                replica.offset = max(replica.offset, self.offset)
 
     def _good_replicas(self) -> int:
         """Replicas that were heard of within ``min-replicas-max-lag``."""
@@ -314,15 +343,15 @@ class FakeServer:
     def _hand_over_step(self, replica: FakeServer, life: int, forced: bool) -> None:
         if not self.handing_over or life != self.life or not self.up:
             return
-        if self.frozen or replica.frozen or not replica.up or not replica.link_up or not replica._hears_master():
+        ready = replica.up and replica.link_up and not replica.frozen and replica._hears_master()
+        level = forced or (replica.branch, replica.offset) == (self.branch, self.offset)
+        if self.frozen or not (ready and level):
             if self.world.now_ms >= self.handover_until_ms:
                 self.end_handover()
             else:
                 self.world.after(50, self._hand_over_step, replica, life, forced)
             return
         self.end_handover()
-        if not forced:
-            replica._copy(self)
         replica.follow(None)
         self.follow(replica.address)
 
@@ -341,12 +370,11 @@ class FakeServer:
         self.frozen = False
         self.touched_at_ms = self.world.now_ms
         self.network.die(self, quietly=with_host)
-        for other in self.replicas():
-            if other.link_up and not with_host and other._reaches_me(self):
-                other.lose_link()
-
-    def _reaches_me(self, other: FakeServer) -> bool:
-        return self.network.reaches(other.address.host, self.address.host)
+        for feed in self.feeds.values():
+            feed.source_dies(quietly=with_host)
+        self.feeds.clear()
+        if self.feed is not None:
+            self.feed.close()
 
     def restart(self, run_id: str, *, empty: bool = False, loading_ms: int = 0) -> None:
         """Back after a crash, with the role it had (CONFIG REWRITE), with or without its data."""
@@ -358,7 +386,8 @@ class FakeServer:
             self.lineage, self.offset = {}, 0
             self._branches[0] += 1
             self.branch = self._branches[0]
-        self.lose_link()
+        self._close_feed()
+        self.link_lost_at_ms = self.world.now_ms
         self.handing_over, self.paused_until_ms = False, 0
         if loading_ms:
             self.world.after(loading_ms, self._loaded, self.life)

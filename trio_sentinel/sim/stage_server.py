@@ -96,10 +96,6 @@ class StagedServer(FakeServer):
         self.client_pause_until_ms = until_ms if length_ms else 0
         running_ms = self.handover_until_ms if self.handing_over else 0
         self.paused_until_ms = max(self.client_pause_until_ms, running_ms)
-        if length_ms:
-            self.drain_soon()
-        if length_ms:
-            self.drain_soon()
 
     def publish(self, channel: bytes, payload: bytes) -> int:
         """A message for everybody who subscribed; how many that were."""

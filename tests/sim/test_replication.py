@@ -1,0 +1,95 @@
+"""What replicas of a simulated master have, and when."""
+
+from __future__ import annotations
+
+import pytest
+
+from trio_sentinel.sim.cluster import Cluster, simple_cluster
+from trio_sentinel.sim.redis import FakeServer
+
+FAR_MS = 200
+EVERY_MS = 50
+
+
+def far_apart() -> tuple[Cluster, FakeServer, FakeServer]:
+    """A master that has written for a while, each 50 ms, and a replica of it that is 200 ms away."""
+    cluster = simple_cluster(1, sentinels=1, replicas=1)
+    master, replica = cluster.servers.values()
+    one, other = master.address.host, replica.address.host
+    cluster.network.slow = {(one, other): FAR_MS, (other, one): FAR_MS}
+    write_for(cluster, master, 20)
+    return cluster, master, replica
+
+
+def write_for(cluster: Cluster, master: FakeServer, count: int) -> None:
+    for _ in range(count):
+        assert master.write() is not None
+        cluster.world.run_for(EVERY_MS)
+
+
+def behind(master: FakeServer, replica: FakeServer) -> int:
+    assert replica.branch == master.branch
+    return master.offset - replica.offset
+
+
+def test_a_write_takes_the_networks_time() -> None:
+    cluster, master, replica = far_apart()
+    assert behind(master, replica) == pytest.approx(FAR_MS / EVERY_MS, abs=1)
+    cluster.world.run_for(FAR_MS + 10)
+    assert behind(master, replica) == 0
+
+
+def test_who_is_promoted_lacks_what_is_on_its_way() -> None:
+    cluster, master, replica = far_apart()
+    missing = behind(master, replica)
+    replica.follow(None)
+    cluster.world.run_for(FAR_MS + 10)
+    assert master.offset - replica.lineage[master.branch] == missing > 0
+
+
+@pytest.mark.parametrize("with_host", [False, True])
+def test_what_has_left_arrives_though_the_master_is_dead(*, with_host: bool) -> None:
+    cluster, master, replica = far_apart()
+    master.kill(with_host=with_host)
+    cluster.world.run_for(FAR_MS + 10)
+    assert behind(master, replica) == 0
+    assert replica.link_up == with_host, "only a host that lives can say that the process died"
+
+
+def test_what_meets_a_cut_waits_and_is_lost_with_the_master() -> None:
+    cluster, master, replica = far_apart()
+    hosts = master.address.host, replica.address.host
+    missing = behind(master, replica)
+    cluster.cut.add(hosts)
+    write_for(cluster, master, 10)
+    assert behind(master, replica) == missing + 10
+    cluster.cut.clear()
+    cluster.world.run_for(1000)
+    assert behind(master, replica) == 0, "the master's host sends it again"
+    cluster.cut.add(hosts)
+    write_for(cluster, master, 10)
+    master.kill()
+    cluster.cut.clear()
+    cluster.world.run_for(1000)
+    assert behind(master, replica) == 10
+
+
+def test_a_stopped_replica_reads_what_came_when_it_goes_on() -> None:
+    cluster, master, replica = far_apart()
+    replica.frozen = True
+    missing = behind(master, replica)
+    write_for(cluster, master, 20)
+    assert behind(master, replica) == missing + 20
+    replica.frozen = False
+    cluster.world.run_for(1000)
+    assert behind(master, replica) == 0
+
+
+def test_replicas_of_a_replica_get_what_it_gets() -> None:
+    cluster = simple_cluster(2, sentinels=1)
+    master, replica, last = cluster.servers.values()
+    last.follow(replica.address)
+    cluster.world.run_for(3000)
+    write_for(cluster, master, 3)
+    assert last.link_up
+    assert behind(master, last) == 0
