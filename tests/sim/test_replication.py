@@ -93,3 +93,27 @@ def test_replicas_of_a_replica_get_what_it_gets() -> None:
     write_for(cluster, master, 3)
     assert last.link_up
     assert behind(master, last) == 0
+
+
+def test_a_failover_waits_for_its_target_and_leaves_a_clients_pause_alone() -> None:
+    cluster, master, replica = far_apart()
+    branch, written = master.branch, master.offset
+    master.pause(5000)
+    master.hand_over(replica.address, 3000)
+    assert behind(master, replica) > 0
+    cluster.world.run_for(3 * FAR_MS)
+    assert replica.master is None
+    assert (replica.lineage[branch], replica.offset) == (written, written)
+    assert not master.handing_over
+    assert master.paused
+    master.pause(0)
+    assert not master.paused
+
+
+def test_the_pause_of_a_failover_ends_with_it() -> None:
+    _, master, replica = far_apart()
+    replica.frozen = True
+    master.hand_over(replica.address, 3000)
+    assert master.paused
+    master.end_handover()
+    assert not master.paused

@@ -84,6 +84,7 @@ class FakeServer:
     repl_timeout_ms: int = 10_000
     info_lag_ms: int = 0
     paused_until_ms: int = 0
+    """By CLIENT PAUSE. A running FAILOVER pauses for itself; its end does not end this."""
     min_replicas: int = 0
     """``min-replicas-to-write``: without so many replicas that were heard of lately, no write is taken."""
     refuses_orders: bool = False
@@ -104,7 +105,12 @@ class FakeServer:
     @property
     def paused(self) -> bool:
         """Whether writes, and PUBLISH with them, are held back."""
-        return self.world.now_ms < self.paused_until_ms
+        now_ms = self.world.now_ms
+        return now_ms < self.paused_until_ms or (self.handing_over and now_ms < self.handover_until_ms)
+
+    def pause(self, length_ms: int) -> None:
+        """CLIENT PAUSE WRITE, which never shortens another one; or UNPAUSE for 0."""
+        self.paused_until_ms = max(self.paused_until_ms, self.world.now_ms + length_ms) if length_ms else 0
 
     @property
     def writable(self) -> bool:
@@ -138,7 +144,7 @@ class FakeServer:
             assert isinstance(link, ServerLink)
             obeys = self.mood is Mood.WELL
             if obeys:
-                self.paused_until_ms = max(self.paused_until_ms, self.world.now_ms + item.pause_ms)
+                self.pause(item.pause_ms)
             self.network.send(wire, i.PauseAnswered(link, obeys), back=True)
         elif kind is fx.KillScript:
             self.mood = Mood.WELL if self.mood is Mood.BUSY else self.mood
@@ -159,7 +165,7 @@ class FakeServer:
         if isinstance(item, fx.ReleaseWriters):
             if item.call_off:
                 self.end_handover()
-            self.paused_until_ms = 0
+            self.pause(0)
             return
         if isinstance(item, fx.Repoint) and item.abort_handover:
             self.end_handover()
@@ -168,7 +174,7 @@ class FakeServer:
                 return
             self.follow(Address(item.host, item.port) if isinstance(item, fx.Repoint) else None)
         else:
-            self.paused_until_ms = 0
+            self.pause(0)
         self.kill_clients(spared=wire)
 
     def kill_clients(self, spared: Wire | None) -> None:
@@ -337,7 +343,6 @@ class FakeServer:
             return
         self.handing_over = True
         self.handover_until_ms = self.world.now_ms + timeout_ms
-        self.paused_until_ms = max(self.paused_until_ms, self.handover_until_ms)
         self.world.after(HANDOVER_STEP_MS, self._hand_over_step, replica, self.life, forced)
 
     def _hand_over_step(self, replica: FakeServer, life: int, forced: bool) -> None:
@@ -357,9 +362,7 @@ class FakeServer:
 
     def end_handover(self) -> None:
         """FAILOVER ABORT, its end or its timeout."""
-        if self.handing_over:
-            self.handing_over = False
-            self.paused_until_ms = 0
+        self.handing_over = False
 
     # ------------------------------------------------------------ life
 

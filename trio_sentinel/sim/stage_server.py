@@ -42,8 +42,6 @@ class StagedServer(FakeServer):
     password: str | None = None
     configured_master: Address | None = None
     """What its configuration file says since the last CONFIG REWRITE."""
-    client_pause_until_ms: int = 0
-    """CLIENT PAUSE and a running FAILOVER pause each for itself; ``paused_until_ms`` is the later one."""
     never_linked: bool = False
     """Since it started; INFO says -1 then."""
     guests: dict[int, Guest] = Factory(dict)
@@ -68,7 +66,6 @@ class StagedServer(FakeServer):
     def restart(self, run_id: str, *, empty: bool = False, loading_ms: int = 0) -> None:
         """Back after a crash, in the role of its file."""
         self.master = self.configured_master
-        self.client_pause_until_ms = 0
         self.never_linked = True
         super().restart(run_id, empty=empty, loading_ms=loading_ms)
 
@@ -83,19 +80,6 @@ class StagedServer(FakeServer):
         """SIGKILL, or the power fails."""
         super().kill(with_host=with_host)
         self.guests.clear()
-
-    def end_handover(self) -> None:
-        """FAILOVER ABORT, its end or its timeout; what a client asked for goes on."""
-        if self.handing_over:
-            super().end_handover()
-            self.paused_until_ms = self.client_pause_until_ms
-
-    def pause(self, length_ms: int) -> None:
-        """CLIENT PAUSE, or UNPAUSE for 0."""
-        until_ms = max(self.client_pause_until_ms, self.world.now_ms + length_ms)
-        self.client_pause_until_ms = until_ms if length_ms else 0
-        running_ms = self.handover_until_ms if self.handing_over else 0
-        self.paused_until_ms = max(self.client_pause_until_ms, running_ms)
 
     def publish(self, channel: bytes, payload: bytes) -> int:
         """A message for everybody who subscribed; how many that were."""
