@@ -11,7 +11,7 @@ REDIS_VERSION: Final = "7.0.15"
 NO_REPLID: Final = "0" * 40
 
 
-def info_text(reading: InfoReading, address: Address, *, loading: bool = False) -> bytes:
+def info_text(reading: InfoReading, address: Address, *, loading: bool = False, syncing: bool = False) -> bytes:
     """What INFO without arguments says when `reading` is to be read in it."""
     lines = [
         "# Server",
@@ -29,7 +29,7 @@ def info_text(reading: InfoReading, address: Address, *, loading: bool = False) 
         f"loading:{int(loading)}",
         "",
         "# Replication",
-        *_replication(reading),
+        *_replication(reading, syncing=syncing),
         "",
         "# CPU",
         "used_cpu_sys:0.000000",
@@ -39,9 +39,9 @@ def info_text(reading: InfoReading, address: Address, *, loading: bool = False) 
     return "".join(f"{line}\r\n" for line in lines).encode()
 
 
-def _replication(reading: InfoReading) -> Iterator[str]:
+def _replication(reading: InfoReading, *, syncing: bool) -> Iterator[str]:
     if reading.role is Role.REPLICA:
-        yield from _of_replica(reading)
+        yield from _of_replica(reading, syncing=syncing)
     else:
         yield "role:master"
     yield f"connected_slaves:{len(reading.replicas)}"
@@ -58,14 +58,14 @@ def _replication(reading: InfoReading) -> Iterator[str]:
     yield "repl_backlog_active:1"
 
 
-def _of_replica(reading: InfoReading) -> Iterator[str]:
+def _of_replica(reading: InfoReading, *, syncing: bool) -> Iterator[str]:
     up = bool(reading.master_link_up)
     yield "role:slave"
     yield f"master_host:{reading.master_host}"
     yield f"master_port:{reading.master_port}"
     yield f"master_link_status:{'up' if up else 'down'}"
     yield f"master_last_io_seconds_ago:{0 if up else -1}"
-    yield "master_sync_in_progress:0"
+    yield f"master_sync_in_progress:{int(syncing)}"
     yield f"slave_read_repl_offset:{reading.repl_offset}"
     yield f"slave_repl_offset:{reading.repl_offset}"
     if not up:

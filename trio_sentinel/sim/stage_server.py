@@ -259,7 +259,8 @@ def _ping(guest: Guest, argv: Argv) -> Reply:
 
 def _info(guest: Guest, argv: Argv) -> Reply:
     server = guest.server
-    return bulk(info_text(server.info(), server.address, loading=server.mood is Mood.LOADING))
+    loading = server.mood is Mood.LOADING
+    return bulk(info_text(server.info(), server.address, loading=loading, syncing=server.syncing))
 
 
 def _auth(guest: Guest, argv: Argv) -> Reply:
@@ -379,7 +380,7 @@ def _role(guest: Guest, argv: Argv) -> Reply:
             if replica.link_up
         ]
         return array([bulk(b"master"), offset, array(replicas)])
-    state = b"connected" if server.link_up else b"connect"
+    state = b"connected" if server.link_up else b"sync" if server.syncing else b"connect"
     host, port = bulk(server.master.host.encode()), integer(server.master.port)
     return array([bulk(b"slave"), host, port, bulk(state), offset])
 
