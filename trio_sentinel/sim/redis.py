@@ -250,11 +250,17 @@ class FakeServer:
         self.feed = master.feeds[self.address] = Feed(master, self, master.life)
         self._begin(Start(master.branch, master.offset, dict(master.lineage), full=False))
 
+    @property
+    def former(self) -> tuple[int, int] | None:
+        """The branch before this one, and how much of it there is here."""
+        return next(reversed(self.lineage.items()), None)
+
     def answer_psync(self, replica: FakeServer) -> Start:
         """What a replica that asks is sent first: the rest when it has a beginning of this history, or of the one
         before the last promotion, and the backlog reaches so far; or else everything."""
-        former = next(reversed(self.lineage), None)
-        known = {former: self.lineage.get(former, -1) if former is not None else -1, self.branch: self.offset}
+        known = {self.branch: self.offset}
+        if self.former is not None:
+            known |= [self.former]
         oldest = max(self.backlog_from, self.offset - self.backlog_writes)
         if known.get(replica.branch, -1) >= replica.offset >= oldest:
             return Start(self.branch, self.offset, dict(self.lineage), full=False)

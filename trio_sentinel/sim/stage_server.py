@@ -42,6 +42,8 @@ class StagedServer(FakeServer):
     password: str | None = None
     configured_master: Address | None = None
     """What its configuration file says since the last CONFIG REWRITE."""
+    forbidden: bytes = b""
+    """A command that an ACL takes from everybody."""
     never_linked: bool = False
     """Since it started; INFO says -1 then."""
     guests: dict[int, Guest] = Factory(dict)
@@ -227,7 +229,7 @@ def refusal(guest: Guest, argv: Argv) -> str | None:
         return LOADING
     if mood is Mood.STALE and word in _REFUSED_STALE:
         return MASTERDOWN
-    if word in _ORDERS and guest.server.refuses_orders:
+    if (word in _ORDERS and guest.server.refuses_orders) or word == guest.server.forbidden:
         return f"NOPERM User default has no permissions to run the '{told(word)}' command"
     if word == b"set" and guest.server.master is not None:
         return READONLY
@@ -259,8 +261,16 @@ def _ping(guest: Guest, argv: Argv) -> Reply:
 
 def _info(guest: Guest, argv: Argv) -> Reply:
     server = guest.server
-    loading = server.mood is Mood.LOADING
-    return bulk(info_text(server.info(), server.address, loading=loading, syncing=server.syncing))
+    return bulk(
+        info_text(
+            server.info(),
+            server.address,
+            loading=server.mood is Mood.LOADING,
+            syncing=server.syncing,
+            branch=server.branch,
+            former=server.former,
+        )
+    )
 
 
 def _auth(guest: Guest, argv: Argv) -> Reply:
