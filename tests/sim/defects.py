@@ -9,8 +9,8 @@ import attrs
 import pytest
 from msgspec import structs
 
+from trio_sentinel.model import connections, engine, evolve, ranking, react, replay, rhythm, senses, upkeep
 from trio_sentinel.model import effects as fx
-from trio_sentinel.model import engine, evolve, ranking, react, replay, rhythm, senses, upkeep
 from trio_sentinel.model import events as e
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.decide import agreement, failover, liveness, topology
@@ -36,6 +36,7 @@ CRASHES = (*FAILOVERS, ("crash sentinel", 4), ("trap sentinel", 8))
 DISKS = (*FAILOVERS, ("failing disk", 6), ("crash sentinel", 2))
 TORN = (("kill server", 8), ("operator failover", 4), ("torn write", 10), ("failing disk", 8), ("crash sentinel", 8))
 CUTS = (("partition", 5), ("one-way cut", 5), ("isolate host", 5), ("kill server", 3))
+ORDERS = (("operator set", 8), ("operator reset", 8), ("operator remove", 6), ("kill server", 2), ("crash sentinel", 4))
 MESS = (*FAILOVERS, ("replica astray", 6), ("priorities", 3), ("partition", 2))
 
 
@@ -190,6 +191,48 @@ def _disk_failure_ignored(patch: Patch) -> None:
         Engine._config_saved(self, i.ConfigSaved(heard.version))
 
     patch.setitem(handlers, i.ConfigSaveFailed, saved)
+
+
+def _operators_answered_early(patch: Patch) -> None:
+    """+OK does not wait for the disk."""
+    patch.setattr(fx.Answer, "audible", False)
+
+
+def _orders_not_saved(patch: Patch) -> None:
+    """What SET changes and RESET forgets is kept in memory, and written some time (stock's RESET: core.md Q16)."""
+    for kind in (e.SettingChanged, e.MasterReset):
+        patch.setattr(kind, "durable", False)
+
+
+def _stale_settings_written(patch: Patch) -> None:
+    """A save that nobody waits for writes the settings as they were when the process began."""
+    snapshot, start = Engine.snapshot, Engine.start
+    first: dict[Engine, dict[str, Any]] = {}
+
+    def started(self: Engine, known: Any, now_ms: int, **how: Any) -> Any:
+        first[self] = {line.name: line.settings for line in known.masters}
+        return start(self, known, now_ms, **how)
+
+    def stale(self: Engine) -> Any:
+        whole = snapshot(self)
+        if self._held:
+            return whole
+        lines = tuple(attrs.evolve(line, settings=first[self].get(line.name, line.settings)) for line in whole.masters)
+        return attrs.evolve(whole, masters=lines)
+
+    patch.setattr(Engine, "start", started)
+    patch.setattr(Engine, "snapshot", stale)
+
+
+def _configuration_lost_at_restart(patch: Patch) -> None:
+    """A save while no failover runs writes the first address under the first epoch again."""
+    to_save = replay._configuration_to_save
+
+    def first(master: Master) -> Any:
+        old = master.failover is None and master.o_down
+        return (min(master.address, *master.replicas), 0) if old else to_save(master)
+
+    patch.setattr(replay, "_configuration_to_save", first)
 
 
 # ---------------------------------------------------------------- detection
@@ -499,7 +542,7 @@ def _wrong_names_believed(patch: Patch) -> None:
 
 def _moved_name_not_followed(patch: Patch) -> None:
     """A connection that was begun before its name was answered stays where the name led before."""
-    patch.setattr(rhythm, "follow_name", lambda s, host: ())
+    patch.setattr(connections, "follow_name", lambda s, host: ())
 
 
 DEFECTS: dict[str, Defect] = {
@@ -523,10 +566,14 @@ DEFECTS: dict[str, Defect] = {
         _epoch_shared_with_later_ones, ("2", "3", "8", "10"), FAILOVERS, (("masters", 3),)
     ),
     "a failed save is taken for a success": Defect(_disk_failure_ignored, ("1", "4", "15"), DISKS),
+    "operators are answered before the disk": Defect(_operators_answered_early, ("durable",), ORDERS),
+    "orders of operators are not saved": Defect(_orders_not_saved, ("durable",), ORDERS),
+    "old settings are written again": Defect(_stale_settings_written, ("durable",), ORDERS),
+    "an old configuration is written again": Defect(_configuration_lost_at_restart, ("15",), CRASHES),
     "the file is trusted before it is on the disk": Defect(
         _file_trusted_at_start, ("1", "4", "15", "20"), TORN, (("pause_ms", 500),)
     ),
-    "a torn file is accepted": Defect(_torn_file_accepted, ("1", "4", "20", "21", "22"), TORN),
+    "a torn file is accepted": Defect(_torn_file_accepted, ("1", "4", "15", "20", "21", "22"), TORN),
     "the name service is believed": Defect(
         _wrong_names_believed,
         ("22", "30", "31"),

@@ -5,27 +5,32 @@ from __future__ import annotations
 import inspect
 import os
 import random
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import attrs
 import pytest
 
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import inputs as i
+from trio_sentinel.model.decide import agreement
 from trio_sentinel.model.events import MasterRemoved, VoteCast
 from trio_sentinel.model.state import PHASE_WORDS
 from trio_sentinel.model.values import PeerLink, RunId
-from trio_sentinel.sim import sights
+from trio_sentinel.sim import sights, stage
 from trio_sentinel.sim.__main__ import main
 from trio_sentinel.sim.cluster import simple_cluster
 from trio_sentinel.sim.harm import DEEDS
 from trio_sentinel.sim.options import FAULTS, Options, draw
-from trio_sentinel.sim.process import CRASH_POINTS, EFFECTS
-from trio_sentinel.sim.runs import WARM_UP_MS, Report, build, play, run, run_options
-from trio_sentinel.sim.soak import SOMETIMES, soak
+from trio_sentinel.sim.process import CRASH_POINTS, EFFECTS, SimSentinel
+from trio_sentinel.sim.runs import WARM_UP_MS, Report, build, fill, play, run, run_options
+from trio_sentinel.sim.soak import SOMETIMES, Search, Sum, run_quietly, soak
 from trio_sentinel.sim.story import lines
+from trio_sentinel.sim.timelines import timeline
 
 FIXED = (0, 4, 22, 34, 42, 45, 79, 95, 591124151)
 """Seeds that found something once, and a few others."""
@@ -143,6 +148,49 @@ def test_whatever_a_soak_must_reach_is_counted_somewhere() -> None:
         assert name in counted or f'"{name}"' in source, name
 
 
+def _fails(error: BaseException) -> Callable[..., NoReturn]:
+    def fail(*args: object, **more: object) -> NoReturn:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", [TypeError("no\nway"), IndexError(), AttributeError("x"), ZeroDivisionError("by 0")])
+def test_any_error_in_a_run_is_a_finding_with_its_seed_and_place(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(agreement, "vote", _fails(error))
+    total = soak(range(5), jobs=1)
+    assert total.runs == 5
+    assert total.findings, "somebody is elected in five seeds"
+    line = total.findings[0].line
+    assert line in capsys.readouterr().out.splitlines()
+    assert line.startswith(f"seed {total.findings[0].options.seed}: {type(error).__name__}: ")
+    assert "no way" in line or str(error) in line
+    assert re.search(r"\(trio_sentinel/model/[a-z/_]+\.py:\d+\)", line)
+    assert total.findings[0].number == type(error).__name__
+
+
+def test_an_error_before_the_first_event_is_a_finding_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SimSentinel, "start", _fails(RuntimeError("not today")))
+    assert str(run(3).broken).startswith("RuntimeError: not today (trio_sentinel/sim/cluster.py:")
+
+
+def test_what_comes_out_of_the_full_stage_is_a_finding_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own machinery may fail outside everything that it watches."""
+    search = Search(stage.draw_full, stage.run_full_options, ())
+    monkeypatch.setattr(stage.Scenery, "drawn", _fails(ExceptionGroup("tasks", [TypeError("no such thing")])))
+    report = run_quietly(search, 7)
+    assert report.options == stage.draw_full(7)
+    assert str(report.broken).startswith("TypeError: no such thing (")
+
+
+def test_who_stops_a_soak_is_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agreement, "vote", _fails(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        soak(range(5), jobs=1)
+
+
 def test_a_soak_tells_what_it_did(capsys: pytest.CaptureFixture[str]) -> None:
     total = soak(range(2), jobs=1)
     assert total.runs == 2
@@ -194,6 +242,44 @@ def test_a_write_survives_where_it_was_copied_to() -> None:
     cluster.world.run_for(3000)
     assert not stranger.has(lost)
     assert stranger.has(write)
+
+
+def test_a_gap_that_is_open_at_the_end_counts_and_lost_writes_are_told() -> None:
+    """The master is alone with its client, another is promoted; then nobody takes writes any more."""
+    options = Options(seed=4)
+    cluster, report = build(options), Report(options=options)
+    master, replica, other = cluster.servers.values()
+    cluster.world.run_for(3000)
+    master.frozen = True
+    cluster.world.run_for(10_000)
+    failed_over_ms = next(iter(cluster.writers.values())).longest_gap_ms
+    heir = next(server for server in (replica, other) if server.master is None)
+    left = next(server for server in (replica, other) if server is not heir)
+    left.kill()
+    master.kill()
+    cluster.world.run_for(2000)
+    before_ms = cluster.world.now_ms
+    cluster.world.run_for(1000)
+    heir.frozen = True
+    cluster.world.run_for(failed_over_ms + 20_000)
+    left.restart(cluster.new_id())
+    for sentinel in cluster.each_up():
+        sentinel.engine.state.masters["mymaster"].address = left.address
+    fill(report, cluster)
+    assert report.longest_gap_ms >= failed_over_ms + 20_000
+    assert f"{report.longest_gap_ms} ms at most without writes" in report.line
+    (loss,) = report.losses
+    assert (loss.accepted_by, loss.missed_by, loss.count) == (heir.address, left.address, report.lost)
+    assert loss.first_ms < before_ms < loss.last_ms
+    assert any(line.startswith(f"lost: {loss.count} writes to mymaster between") for line in lines(report))
+    assert any(re.search(r"accepted by a[23], not held by a[23] at the end$", line) for line in timeline(report))
+
+
+def test_a_sum_tells_the_median_and_the_worst_gap() -> None:
+    total = Sum()
+    for seed, gap_ms in enumerate((2000, 61_000, 3000, 1000, 3100)):
+        total.add(Report(options=Options(seed=seed), longest_gap_ms=gap_ms))
+    assert total.without_writes == "longest time without writes: median 3.0 s, worst 61.0 s (seed 1)"
 
 
 def test_the_same_vote_is_not_lost_with_the_power() -> None:

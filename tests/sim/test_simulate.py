@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,14 @@ from trio_sentinel.cli import main as cli
 from trio_sentinel.model.settings import MasterSettings
 from trio_sentinel.sim import command, rehearsal
 from trio_sentinel.sim.command import main
-from trio_sentinel.sim.options import draw, parse
+from trio_sentinel.sim.options import Options, draw, parse
 from trio_sentinel.sim.plan import Plan, placed, spread, warnings
 from trio_sentinel.sim.rehearsal import INCIDENTS, Sample, Task, percentile
-from trio_sentinel.sim.runs import run_options
+from trio_sentinel.sim.runs import DEAD_END, NO_EXAM, NO_REST, Report, run_options
+from trio_sentinel.sim.screen import PlainScreen
 from trio_sentinel.sim.shrinking import shrink
+from trio_sentinel.sim.soak import Sum
+from trio_sentinel.sim.timelines import timeline
 
 from .defects import DEFECTS
 
@@ -49,9 +54,61 @@ def test_a_seed_is_told_with_a_column_for_each_process(capsys: pytest.CaptureFix
     assert lines[-1].startswith("OK: seed 1: ok")
 
 
+def test_a_run_with_host_names_is_told_with_short_names_too(capsys: pytest.CaptureFixture[str]) -> None:
+    seed = next(seed for seed in range(100) if draw(seed).named)
+    assert main(["--seed", str(seed), "--plain"]) == 0
+    told = capsys.readouterr().out
+    assert main(["--replay", draw(seed).text, "--plain"]) == 0
+    assert capsys.readouterr().out == told
+    options = Options(seed=1, named=True, weights=(("kill server", 1),), harm_ms=15_000)
+    assert main(["--replay", options.text, "--plain"]) == 0
+    head, _, rows = capsys.readouterr().out.partition("seconds")
+    assert "a1 db1.a.example:6379" in head
+    assert re.search(r"kill server: a\d for", rows)
+    assert re.search(r"  a\d is a master", rows)
+    assert ".example" not in rows
+
+
+def test_a_wrong_name_is_told_with_the_short_name_of_where_it_leads() -> None:
+    options = Options(seed=3, named=True, weights=(("wrong name", 1),), pause_ms=500, harm_ms=10_000)
+    rows = list(timeline(run_options(options)))
+    assert any(re.search(r"wrong name: a\d is a\d", row) for row in rows)
+
+
+def test_host_names_are_left_out_when_the_failure_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    DEFECTS["the quorum alone makes a leader"].plant(monkeypatch)
+    report = next(
+        report for seed in range(200) if draw(seed).named and (report := run_options(draw(seed))).number == "9"
+    )
+    shorter = shrink(report, runs=60, seconds=60)
+    assert shorter.number == "9"
+    assert not shorter.options.named
+
+
 def test_a_search_tells_how_much_it_did(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--runs", "2", "--first", "1", "--jobs", "1"]) == 0
     assert "every property held in 2 runs" in capsys.readouterr().out
+
+
+def test_a_search_tells_of_how_many_runs_liveness_was_not_demanded(capsys: pytest.CaptureFixture[str]) -> None:
+    tally = Sum()
+    for seed, reason in enumerate(("dead end: nobody eligible", NO_REST, None, "dead end: nobody eligible", NO_EXAM)):
+        tally.add(Report(options=Options(seed=seed), seen=Counter({"TILT": 1} | ({reason: 1} if reason else {}))))
+    command._show_tally(tally, 1.0, PlainScreen())
+    lines = capsys.readouterr().out.splitlines()
+    assert "       2  dead end: nobody eligible" in lines
+    assert f"       1  {NO_REST}" in lines
+    assert f"       1  {NO_EXAM}" in lines
+    assert lines[-1] == "OK: every property held in 5 runs, but 4 did not come to rest (above)"
+
+
+def test_a_dead_end_is_told_with_its_reason() -> None:
+    seen = Counter({"TILT": 2, f"{DEAD_END}nobody eligible": 1})
+    assert "no rest, no last failover (dead end: nobody eligible)" in Report(options=Options(seed=1), seen=seen).line
+    assert (
+        "rest after 1000 ms, last failover in 700 ms, "
+        in Report(options=Options(seed=1), rest_ms=1000, exam_ms=700).line
+    )
 
 
 def test_a_finding_is_shown_made_shorter_and_can_be_replayed(

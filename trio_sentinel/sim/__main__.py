@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from trio_sentinel.model.rhythm import PINGS_A_SECOND
 from trio_sentinel.sim.options import Options
-from trio_sentinel.sim.runs import build, run
-from trio_sentinel.sim.soak import LONG_RUN, SOMETIMES, Perform, soak
+from trio_sentinel.sim.runs import build, guarded
+from trio_sentinel.sim.soak import FAST, LONG_RUN, Search, soak
 from trio_sentinel.sim.story import lines
 
 SPEED_MS = 60_000
@@ -56,8 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _speed()
     seed = random.SystemRandom().randrange(10**9) if options.seed is None else options.seed
     began_s = time.monotonic()
-    perform, _ = _stage(options)
-    report = perform(seed)
+    search = _search(options)
+    report = guarded(search.run, search.draw(seed))
     for line in [report.line] if options.brief else lines(report):
         print(line)
     real_s = time.monotonic() - began_s
@@ -65,13 +65,12 @@ def main(arguments: list[str] | None = None) -> int:
     return int(report.broken is not None)
 
 
-def _stage(options: argparse.Namespace) -> tuple[Perform, tuple[str, ...]]:
-    """What runs a seed there, and what many seeds must reach."""
+def _search(options: argparse.Namespace) -> Search:
     if options.stage == "fast":
-        return run, SOMETIMES
+        return FAST
     from trio_sentinel.sim import stage  # brings Trio with it
 
-    return stage.run_full, stage.SOMETIMES
+    return Search(stage.draw_full, stage.run_full_options, stage.SOMETIMES)
 
 
 def _soak(options: argparse.Namespace) -> int:
@@ -83,11 +82,11 @@ def _soak(options: argparse.Namespace) -> int:
         seconds = 60.0 if seconds is None else seconds
     else:
         seeds = iter(range(*options.seeds))
-    perform, wanted = _stage(options)
-    total = soak(seeds, perform=perform, jobs=options.jobs, seconds=seconds)
+    search = _search(options)
+    total = soak(seeds, search=search, jobs=options.jobs, seconds=seconds)
     for name, count in sorted(total.seen.items()):
         print(f"{count:>8}  {name}")
-    missing = total.never_seen(wanted)
+    missing = total.never_seen(search.wanted)
     for name in missing:
         print(f"   never  {name}")
     needed = options.sometimes or (total.runs >= LONG_RUN and options.stage == "fast")

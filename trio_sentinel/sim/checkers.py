@@ -20,6 +20,7 @@ from attrs import Factory, define, frozen
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import events as e
 from trio_sentinel.model.evolve import evolve
+from trio_sentinel.model.inputs import ConfigSaved, ConfigSaveFailed
 from trio_sentinel.model.replay import NOT_YET
 from trio_sentinel.model.snapshot import MasterSnapshot
 from trio_sentinel.model.state import (
@@ -33,7 +34,11 @@ from trio_sentinel.model.state import (
     WaitingForVotes,
 )
 from trio_sentinel.model.values import Address, Epoch, Hello, PeerLink, Role, RunId
-from trio_sentinel.sim import sights
+from trio_sentinel.sim import checks_of_events, checks_of_promises, sights
+from trio_sentinel.sim.broken import Broken as Broken
+from trio_sentinel.sim.broken import require as require
+from trio_sentinel.sim.checks_of_orders import DECISIONS, Explained
+from trio_sentinel.sim.checks_of_promises import ORDERS, Key, Orders
 
 if TYPE_CHECKING:
     from trio_sentinel.sim.cluster import Cluster
@@ -43,20 +48,6 @@ COMPARE_EVERY = 100
 """After so many events the folded state is compared with the live one; also when a process ends and at the end."""
 
 MasterEpoch: TypeAlias = tuple[str, Epoch]
-
-
-class Broken(AssertionError):
-    """A property does not hold. ``number`` is its number in core.md 20, or a word for those that have none."""
-
-    def __init__(self, number: int | str, what: str) -> None:
-        super().__init__(f"property {number}: {what}")
-        self.number = number
-
-
-def require(fact: bool, number: int | str, what: str) -> None:
-    """Raise Broken unless `fact` holds."""
-    if not fact:
-        raise Broken(number, what)
 
 
 @frozen
@@ -82,8 +73,12 @@ class Shadow:
     compared: int = 0
     hellos: dict[str, Hello] = Factory(dict)
     """The last one about each master."""
-    ordered: set[tuple[str, Address]] = Factory(set)
-    """Which promotions the events explain."""
+    explained: Explained = Factory(Explained)
+    """Orders to servers that the events explain."""
+    addresses: dict[str, set[Address]] = Factory(dict)
+    """By master: which addresses were the configured one in this life."""
+    orders: Orders = Factory(Orders)
+    """What operators wait for."""
 
 
 @define(eq=False)
@@ -98,6 +93,8 @@ class Past:
     said_raw: dict[str, tuple[Epoch, Epoch, str, int]] = Factory(dict)
     removed: set[str] = Factory(set)
     """Masters that were removed once: monitored again they start anew, and what was held back may come later."""
+    owed: dict[Key, Any] = Factory(dict)
+    """What operators were promised, and did not override since."""
 
 
 class Checker:
@@ -135,12 +132,27 @@ class Checker:
         past = self.pasts.setdefault(my_id, Past())
         epochs = [disk.current_epoch, *(epoch for m in disk.masters for epoch in (m.config_epoch, m.leader_epoch))]
         require(max(epochs) >= past.current_epoch, 1, f"{sentinel.name} came back below epoch {past.current_epoch}")
+        checks_of_promises.came_back(sentinel.name, past.owed, disk)
+        self._configurations_came_back(sentinel, past)
         for (name, epoch), ballots in self.ballots.items():
             if my_id not in ballots:
                 continue
             known = [_line(sentinel, place) for place in {name, *self.kept_as.get((name, epoch, my_id), ())}]
             kept = any(line is None or line.leader_epoch >= epoch for line in known)  # or it was removed, with its vote
             require(kept, 4, f"{sentinel.name} came back without its vote of epoch {epoch} for {name}")
+
+    def _configurations_came_back(self, sentinel: SimSentinel, past: Past) -> None:
+        """Properties 15, 20 and 21: whoever was told of an address under an epoch is not told of an older one by the
+        next life."""
+        for name, (epoch, address) in past.said.items():
+            if name in past.removed:
+                continue
+            line = _line(sentinel, name)
+            require(line is not None, 15, f"{sentinel.name} came back without {name}")
+            assert line is not None
+            kept = line.config_epoch > epoch or (line.config_epoch == epoch and line.address == address)
+            found = f"{line.address} at {line.config_epoch}"
+            require(kept, 15, f"{sentinel.name} told {address} of {name} at {epoch}, and came back with {found}")
 
     def ended(self, sentinel: SimSentinel) -> None:
         """A process dies, or the run is over."""
@@ -155,23 +167,46 @@ class Checker:
 
     def events(self, sentinel: SimSentinel, events: tuple[e.Event, ...]) -> None:
         """The events of one turn, in order."""
-        shadow = self.shadows[sentinel]
+        shadow, heard = self.shadows[sentinel], sentinel.hearing
+        if type(heard) in ORDERS:
+            shadow.orders.decided(self._past(shadow).owed, heard)
+        checks_of_events.strangers_change_nothing(sentinel.name, shadow.state, heard, events)
         for event in events:
             self.tell(sentinel, event)
-            rule = EVENT_RULES.get(type(event))
-            if rule is not None:
-                rule(self, sentinel, shadow, event)
+            self._judge(sentinel, shadow, event)
             sights.look(self.cluster.seen, shadow.state, event, self.cluster.world.now_ms - shadow.began_ms)
             before, known = len(shadow.state.masters), _peers_of(shadow, event)
             evolve(shadow.state, event)
+            self._judge_after(sentinel, shadow, event)
             lost = known - _peers_of(shadow, event)
             fewer = not lost or type(event) in VOTERS_LEAVE
             require(fewer, 27, f"{sentinel.name} forgets {lost} with {type(event).__name__}")
             if before == 0 or type(event) is e.SentinelRestored:
                 shadow.my_id = shadow.state.my_id
         shadow.events += len(events)
+        if not checks_of_events.TOLD_ANEW.isdisjoint(map(type, events)):
+            checks_of_events.told_to_clients(sentinel.name, shadow.state, sentinel.engine.state)
         if shadow.events - shadow.compared >= COMPARE_EVERY:
             self._compare(sentinel, shadow)
+
+    def _judge(self, sentinel: SimSentinel, shadow: Shadow, event: e.Event) -> None:
+        """One event, given the state before it."""
+        kind = type(event)
+        if (rule := EVENT_RULES.get(kind)) is not None:
+            rule(self, sentinel, shadow, event)
+        if (plain := checks_of_events.BEFORE.get(kind)) is not None:
+            plain(sentinel.name, shadow.state, event)
+        if kind in DECISIONS:
+            shadow.explained.decided(shadow.state, event)
+
+    def _judge_after(self, sentinel: SimSentinel, shadow: Shadow, event: e.Event) -> None:
+        """One event, given the state after it."""
+        if (plain := checks_of_events.AFTER.get(type(event))) is not None:
+            plain(sentinel.name, shadow.state, event)
+        if type(event) in ADDRESS_CHANGES:
+            master = _master(shadow, event)
+            shadow.addresses.setdefault(master.name, set()).add(master.address)
+        shadow.orders.note(event)
 
     def tell(self, sentinel: SimSentinel, event: e.Event) -> None:
         """One more event of the run's hash."""
@@ -316,7 +351,6 @@ class Checker:
         if shadow.my_id not in self.doubles:
             promoted = self._past(shadow).promoted.setdefault((master.name, running.epoch), event.address)
             require(promoted == event.address, 13, f"{sentinel.name} promotes a second replica in one attempt")
-        shadow.ordered.add((master.name, event.address))
 
     def _promotion_seen(self, sentinel: SimSentinel, shadow: Shadow, event: e.PromotionSeen) -> None:
         """Property 14: it must have been seen."""
@@ -348,9 +382,26 @@ class Checker:
             waited_ms = sentinel.clock_ms() - master.replicas[event.address].role_since_ms
             patient = waited_ms > 4 * shadow.state.timing.publish_period_ms
             require(patient, 18, f"{sentinel.name} converts a replica after {waited_ms} ms")
+        else:
+            self._strayed_for_long(sentinel, master, event.address)
         promoted = master.failover is not None and master.failover.promoted == event.address
         require(not promoted, 18, f"{sentinel.name} corrects the promoted replica")
         require(shadow.state.tilt_since_ms is None, 25, f"{sentinel.name} corrects a replica in TILT")
+
+    def _strayed_for_long(self, sentinel: SimSentinel, master: Master, address: Address) -> None:
+        """Property 18: it has been up, and has said whom it follows or that it hands over, for `failover-timeout`."""
+        replica, now_ms, patience_ms = (
+            master.replicas[address],
+            sentinel.clock_ms(),
+            master.settings.failover_timeout_ms,
+        )
+        up = replica.s_down_since_ms is None or now_ms - replica.s_down_since_ms > patience_ms
+        require(up, 18, f"{sentinel.name} corrects {address}, which was down a moment ago")
+        said = sentinel.said.get(master.link(address))
+        require(said is not None, 18, f"{sentinel.name} corrects {address}, of which it has heard nothing")
+        assert said is not None
+        waited_ms = now_ms - said.since_ms
+        require(waited_ms > patience_ms, 18, f"{sentinel.name} corrects {address} after {waited_ms} ms")
 
     def _switched(self, sentinel: SimSentinel, shadow: Shadow, event: e.MasterSwitched) -> None:
         """Property 21: an own switch follows an own promotion; a foreign one needs a higher epoch."""
@@ -438,11 +489,15 @@ class Checker:
         if shadow.hellos.get(hello.master) is hello:
             return
         shadow.hellos[hello.master] = hello
+        checks_of_events.told_in_hello(sentinel.name, shadow.state, hello, late=_may_be_late(sentinel))
         raw = hello.current_epoch, hello.config_epoch, hello.master_host, hello.master_port
         past = self._past(shadow)
         if past.said_raw.get(hello.master) == raw or shadow.my_id in self.doubles:
             return
-        require(0 <= hello.current_epoch < 2**63, 6, "epoch out of range")
+        for epoch in (hello.current_epoch, hello.config_epoch):
+            checks_of_events.epoch_in_range(sentinel.name, epoch)
+        lawful = hello.config_epoch <= hello.current_epoch
+        require(lawful, 5, f"{sentinel.name} tells config epoch {hello.config_epoch} above {hello.current_epoch}")
         past.said_raw[hello.master] = raw
         risen = hello.current_epoch >= past.current_epoch
         require(risen, 1, f"{sentinel.name}: its epoch falls from {past.current_epoch} to {hello.current_epoch}")
@@ -483,9 +538,16 @@ class Checker:
     def _ask(self, sentinel: SimSentinel, effect: fx.AskPeer) -> None:
         """Properties 1 and 4: nobody is asked for a vote before our own is on disk. (A plain question carries an epoch
         too, but nobody reads it: it promises nothing.)"""
+        shadow = self.shadows[sentinel]
+        master = shadow.state.masters.get(effect.master)
+        configured = master is not None and effect.address == master.address
+        if not configured and _may_be_late(sentinel):
+            configured = effect.address in shadow.addresses.get(effect.master, ())
+        require(configured, 23, f"{sentinel.name} asks about {effect.address}, which is not the configured address")
         if effect.candidate is None:
             return
-        shadow, disk = self.shadows[sentinel], sentinel.kept
+        checks_of_events.epoch_in_range(sentinel.name, effect.epoch)
+        disk = sentinel.kept
         known = _line(sentinel, effect.master)
         kept = max(
             [disk.current_epoch, *(m.leader_epoch for m in disk.masters), *(m.config_epoch for m in disk.masters)]
@@ -518,19 +580,29 @@ class Checker:
             self.cluster.seen["two candidates in one epoch"] += asked.epoch == answer.leader_epoch
 
     def _answer_opinion(self, sentinel: SimSentinel, effect: fx.AnswerOpinion) -> None:
-        require(
-            effect.leader is None or 0 < effect.leader_epoch < 2**63, 6, f"{sentinel.name} answers an impossible epoch"
-        )
+        if effect.leader is not None:
+            checks_of_events.epoch_in_range(sentinel.name, effect.leader_epoch)
+            require(effect.leader_epoch > 0, 6, f"{sentinel.name} answers a vote of epoch 0")
 
-    def _promote(self, sentinel: SimSentinel, effect: fx.Promote) -> None:
+    def _order(self, sentinel: SimSentinel, effect: Any) -> None:
+        """Properties 13, 14 and 18: somebody decided it."""
+        self.shadows[sentinel].explained.given(sentinel.name, effect)
+
+    def _answer(self, sentinel: SimSentinel, effect: fx.Answer) -> None:
         shadow = self.shadows[sentinel]
-        explained = (effect.link.master, effect.link.address) in shadow.ordered
-        require(explained, 13, f"{sentinel.name} promotes {effect.link.address} without having decided it")
+        if shadow.orders.open and shadow.my_id not in self.doubles:
+            shadow.orders.answered(sentinel.name, self._past(shadow).owed, sentinel.kept, effect)
 
     def _repoint(self, sentinel: SimSentinel, effect: fx.Repoint) -> None:
         to = Address(effect.host, effect.port)
         require(to != effect.link.address, 14, f"{sentinel.name} makes {to} follow itself")
         require(effect.port > 0 and effect.host != "", 14, f"{sentinel.name} sends a replica nowhere")
+        self._order(sentinel, effect)
+
+
+def _may_be_late(sentinel: SimSentinel) -> bool:
+    """Whether what is said now may have waited for the disk. (In the full stage nobody knows.)"""
+    return sentinel.hearing is None or isinstance(sentinel.hearing, ConfigSaved | ConfigSaveFailed)
 
 
 def _line(sentinel: SimSentinel, name: str) -> MasterSnapshot | None:
@@ -574,6 +646,8 @@ def _instance(master: Master, event: e.WentDown | e.CameBack) -> Any:
     return master if event.address is None or event.address == master.address else master.replicas[event.address]
 
 
+ADDRESS_CHANGES: Final = frozenset({e.MasterMonitored, e.MasterSwitched})
+"""What gives a master another configured address."""
 EventRule: TypeAlias = Callable[[Checker, Any, Shadow, Any], None]
 EVENT_RULES: dict[type[e.Event], EventRule] = {
     e.VoteSaved: Checker._vote_saved,
@@ -600,6 +674,11 @@ EFFECT_RULES: dict[type[fx.Effect], Callable[[Checker, Any, Any], None]] = {
     fx.SayHello: Checker._hello,
     fx.AskPeer: Checker._ask,
     fx.AnswerOpinion: Checker._answer_opinion,
-    fx.Promote: Checker._promote,
+    fx.Answer: Checker._answer,
+    fx.Promote: Checker._order,
+    fx.HandOver: Checker._order,
+    fx.KillClients: Checker._order,
+    fx.PauseWriters: Checker._order,
+    fx.ReleaseWriters: Checker._order,
     fx.Repoint: Checker._repoint,
 }

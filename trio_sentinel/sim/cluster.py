@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from attrs import define, frozen
+from attrs import Factory, define, frozen
 
 from trio_sentinel.model.events import Event, LeaderElected, MasterSwitched, TiltEntered
 from trio_sentinel.model.settings import GlobalSettings, MasterSettings
@@ -57,6 +57,8 @@ class Writer:
     last_ok_at_ms: int = 0
     longest_gap_ms: int = 0
     host: str = "10.0.9.1"
+    accepted_by: dict[int, Address] = Factory(dict)
+    """Which server wrote a branch, where the client knows."""
 
     def run(self) -> None:
         """Write once, and plan the next time."""
@@ -78,15 +80,16 @@ class Writer:
         if write is None:
             self.refused += 1
         else:
-            self.cluster.world.after(network.delay_ms(there, self.host), self._acknowledged, write, there)
+            self.cluster.world.after(network.delay_ms(there, self.host), self._acknowledged, write, server.address)
 
-    def _acknowledged(self, write: Write, there: str) -> None:
+    def _acknowledged(self, write: Write, server: Address) -> None:
         """The answer has come, unless a cut was faster."""
-        if not self.cluster.network.reaches(there, self.host):
+        if not self.cluster.network.reaches(server.host, self.host):
             self.refused += 1
             return
         now_ms = self.cluster.world.now_ms
         self.writes.append(write)
+        self.accepted_by[write.branch] = server
         self.longest_gap_ms = max(self.longest_gap_ms, now_ms - self.last_ok_at_ms)
         self.last_ok_at_ms = now_ms
 

@@ -23,10 +23,10 @@ from trio_sentinel.sim.options import Options, draw, parse
 from trio_sentinel.sim.plan import Plan, placed, spread, warnings
 from trio_sentinel.sim.pool import in_parallel
 from trio_sentinel.sim.rehearsal import INCIDENTS, Outlook, Sample, percentile
-from trio_sentinel.sim.runs import Report, run, run_options
+from trio_sentinel.sim.runs import Report, excuses, run_options
 from trio_sentinel.sim.screen import Screen, open_screen
 from trio_sentinel.sim.shrinking import shrink
-from trio_sentinel.sim.soak import Sum, run_quietly
+from trio_sentinel.sim.soak import FAST, Sum, run_quietly
 from trio_sentinel.sim.timelines import timeline
 
 FOUND = 1
@@ -135,7 +135,7 @@ def _search(given: argparse.Namespace, screen: Screen) -> int:
     lasting = "" if seconds is None else f" for {seconds:.0f} s"
     screen.say(f"Seeds from {first}, in {given.jobs} processes{lasting}. Each is a deployment and its bad luck.")
     tally, began_s = Sum(), time.monotonic()
-    for report in in_parallel(partial(run_quietly, run), seeds, given.jobs):
+    for report in in_parallel(partial(run_quietly, FAST), seeds, given.jobs):
         tally.add(report)
         if report.broken is not None:
             _show_finding(report, given, screen)
@@ -170,10 +170,19 @@ def _show_tally(tally: Sum, past_s: float, screen: Screen) -> None:
     faults = sum(count for name, count in tally.seen.items() if name.startswith("fault "))
     screen.say(
         f"{tally.runs:,} runs, {hours:,.1f} hours of virtual time in {past_s:.0f} s; {faults:,} faults, "
-        f"{tally.failovers:,} failovers, {tally.acknowledged:,} acknowledged writes"
+        f"{tally.failovers:,} failovers, {tally.acknowledged:,} acknowledged writes, {tally.lost:,} of them lost"
     )
+    screen.say(f"The {tally.without_writes}")
+    let_off = excuses(tally.seen)
+    if let_off:
+        screen.say("Runs of which liveness was not demanded at the end, because nothing promises it there:")
+        for reason, count in let_off.items():
+            screen.say(f"  {count:>6,}  {reason}")
     if tally.findings:
         screen.verdict(False, f"a property was broken in {len(tally.findings)} of {tally.runs:,} runs")
+    elif let_off:
+        count = sum(let_off.values())
+        screen.verdict(True, f"every property held in {tally.runs:,} runs, but {count:,} did not come to rest (above)")
     else:
         screen.verdict(True, f"every property held in {tally.runs:,} runs")
 

@@ -22,6 +22,7 @@ from trio_sentinel.errors import CommandRefused, SentinelError
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.events import Event
+from trio_sentinel.model.rhythm import PINGS_A_SECOND
 from trio_sentinel.model.settings import MasterSettings
 from trio_sentinel.model.values import Address
 from trio_sentinel.sim.cluster import Cluster, FakeServer, SimSentinel, Writer
@@ -99,6 +100,7 @@ class Deployment:
         self.name = name
         self.cluster = Cluster(World(seed), latency_ms)
         """What is underneath, for what this class does not offer."""
+        self.cluster.pings_a_second = PINGS_A_SECOND
         master = self._add_server(1, None, min_replicas_to_write)
         for n in range(replicas):
             self._add_server(n + 2, master.address, min_replicas_to_write)
@@ -263,6 +265,7 @@ class Deployment:
         process = self._process(place)
         if isinstance(process, FakeServer):
             process.frozen = False
+            self.cluster.network.awake(process)
         else:
             process.thaw()
 

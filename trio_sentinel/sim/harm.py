@@ -348,6 +348,16 @@ class Harm:
     def _hurry(self, one: str, other: str) -> None:
         self.cluster.network.slow.pop((one, other), None)
 
+    def lossy_link(self) -> str:
+        """Some packets are lost and sent again later, one way; and sometimes most of them."""
+        one, other = self.dice.sample(self._hosts(), 2)
+        part = self.dice.choice((0.05, 0.3, 0.7))
+        self.cluster.network.lossy[one, other] = part
+        return f"{part:.0%} of {one} to {other} {self._then(self._mend_link, one, other)}"
+
+    def _mend_link(self, one: str, other: str) -> None:
+        self.cluster.network.lossy.pop((one, other), None)
+
     # ------------------------------------------------------------ names
 
     def slow_names(self) -> str:
@@ -553,5 +563,6 @@ DEEDS: dict[str, Callable[[Harm], str]] = {
     "slow names": Harm.slow_names,
     "names fail": Harm.names_fail,
     "wrong name": Harm.wrong_name,
+    "lossy link": Harm.lossy_link,
 }
 assert tuple(DEEDS) == FAULTS

@@ -1,9 +1,11 @@
 """The network: hosts that reach each other or do not, and connections that keep their order, as TCP's do.
 
 1. Within one direction of one connection nothing overtakes anything, and nothing is lost: what meets a cut, a stopped
-   process or a blocked command waits, and so does everything behind it.
-2. A connection ends as a whole. A process that dies resets its connections if its host can still say so; otherwise
-   they stay half open until somebody sends over them to a host that knows nothing of them.
+   process or a blocked command waits, and so does everything behind it. A packet that is lost is sent again.
+2. What was sent arrives, also when the sender died or hung up right after: its host still delivers it, and gives up
+   after a while. What comes back for such a connection is heard by nobody.
+3. A process that dies resets the connections made to it if its host can still say so; otherwise they stay half open
+   until somebody sends over them to a host that knows nothing of them.
 """
 
 from __future__ import annotations
@@ -23,6 +25,13 @@ RETRY_MS = (20, 640)
 """How soon a blocked direction is tried again: at first, and at most."""
 SYN_RETRIES_MS = (1000, 3000, 7000, 15_000, 31_000)
 """When a connection attempt into the void is repeated; after the last one it fails."""
+RESEND_MS = 200
+"""When a lost packet is sent again: after so long at first, and after twice as long each further time."""
+MOST_RESENDS = 6
+NOBODY = -1
+"""The life of no process."""
+ORPHAN_MS = 30_000
+"""For how long a host tries to deliver what a closed connection still had to say."""
 
 
 T = TypeVar("T")
@@ -80,6 +89,8 @@ class Wire:
     far_life: int = 0
     open: bool = False
     closed: bool = False
+    orphan_until_ms: int = 0
+    """When what still waits on a closed connection is given up."""
     out: Line = Factory(Line)
     back: Line = Factory(Line)
     slots: deque[list[Any]] = Factory(deque)
@@ -113,6 +124,8 @@ class Network:
         """One-way cuts: (from host, to host)."""
         self.slow: dict[tuple[str, str], int] = {}
         """Extra delay in ms, one way."""
+        self.lossy: dict[tuple[str, str], float] = {}
+        """The part of the packets that is lost, one way."""
         self.processes: dict[Address, Process] = {}
         self.names = Names()
         self.wires_made = 0
@@ -121,7 +134,18 @@ class Network:
         """How long a packet takes now."""
         low, high = self.latency_ms
         length_ms = low if low == high else low + int(self._random() * (high - low + 1))
-        return length_ms + self.slow.get((source, target), 0) if self.slow else length_ms
+        if self.slow:
+            length_ms += self.slow.get((source, target), 0)
+        if self.lossy:
+            length_ms += self._resend_ms(self.lossy.get((source, target), 0.0))
+        return length_ms
+
+    def _resend_ms(self, lost: float) -> int:
+        """How much later a packet arrives because it had to be sent again."""
+        resends = 0
+        while resends < MOST_RESENDS and self._random() < lost:
+            resends += 1
+        return RESEND_MS * ((1 << resends) - 1)
 
     def reaches(self, source: str, target: str) -> bool:
         """Whether packets from one host get to another."""
@@ -131,6 +155,7 @@ class Network:
         """Everything is connected again, at full speed; what is on its way arrives now."""
         self.cut.clear()
         self.slow.clear()
+        self.lossy.clear()
         arrives_ms = self.world.now_ms + self.latency_ms[1]
         moved = self.world.hurry((self._arrive, self._syn_answered, self.reset), arrives_ms)
         for line in (arguments[1] for arguments in moved if len(arguments) > 1):
@@ -184,10 +209,14 @@ class Network:
         self.close(wire)
         return True
 
-    def close(self, wire: Wire) -> None:
-        """Closed at our end; nothing in flight arrives any more. (The far end notices, or does not: it does not matter
-        to a server, and nothing a sentinel answers late is heard.)"""
-        wire.closed = True
+    def close(self, wire: Wire, *, with_host: bool = False) -> None:
+        """Closed at our end: what was sent still arrives, unless it waits and its host lost the power with it. (The far
+        end notices, or does not: it does not matter to a server, and nothing a sentinel answers late is heard.)"""
+        if not wire.closed:
+            wire.closed = True
+            wire.orphan_until_ms = self.world.now_ms + ORPHAN_MS
+        if with_host:
+            wire.out.waiting.clear()
         if wire.far is not None:
             wire.far.wires.pop(wire.number, None)
 
@@ -206,10 +235,11 @@ class Network:
             wire.owner.lost(wire, "reset by peer")
 
     def hang_up(self, wire: Wire) -> None:
-        """The far end closes one connection (CLIENT KILL)."""
+        """The far end closes one connection (CLIENT KILL). What is still sent to it meets nobody."""
         here, there = wire.target.host, wire.owner.address.host
+        wire.far.wires.pop(wire.number, None)
+        wire.far_life = NOBODY
         if self.reaches(here, there):
-            wire.far.wires.pop(wire.number, None)
             self.world.after(self.delay_ms(here, there), self.reset, wire)
 
     # ------------------------------------------------------------ packets
@@ -232,8 +262,7 @@ class Network:
     def _arrive(self, wire: Wire, line: Line, packet: list[Any]) -> None:
         if line.packet is packet:
             line.packet = None
-        if wire.closed or wire.owner.life != wire.owner_life:
-            self.close(wire)
+        if self._is_over(wire) and line is wire.back:
             return
         if line.waiting:
             line.waiting.extend(packet)
@@ -253,7 +282,7 @@ class Network:
                 line.patience_ms = RETRY_MS[0]
                 self.world.after(line.patience_ms, self._try_again, wire, line)
                 return
-            if fate is Fate.RESET or wire.closed:
+            if fate is Fate.RESET:
                 return
 
     def _hand_over(self, wire: Wire, line: Line, item: Any) -> Fate:
@@ -283,12 +312,24 @@ class Network:
                 self._empty(wire, wire.out)
 
     def _try_again(self, wire: Wire, line: Line) -> None:
-        if wire.closed or wire.owner.life != wire.owner_life:
-            self.close(wire)
-            return
-        if not self._empty(wire, line):
+        over = self._is_over(wire)
+        if over and line is wire.back:
+            line.waiting.clear()
+        elif not self._empty(wire, line):
+            if over and not self._may_still_come(wire):
+                line.waiting.clear()
+                return
             line.patience_ms = min(2 * line.patience_ms, RETRY_MS[1])
             self.world.after(line.patience_ms, self._try_again, wire, line)
+
+    def _may_still_come(self, wire: Wire) -> bool:
+        """Whether what waits on a closed connection may still be read: a process that stands still has it already, and
+        the way may be open again in time. A server that holds a command back drops it with its connection."""
+        far = wire.far
+        if far.frozen:
+            return True
+        on_its_way = not far.host_up or not self.reaches(wire.here, wire.there)
+        return on_its_way and self.world.now_ms < wire.orphan_until_ms
 
     def _empty(self, wire: Wire, line: Line) -> bool:
         """Hand over what waits, in order; whether nothing waits any more."""
@@ -296,7 +337,7 @@ class Network:
             fate = self._hand_over(wire, line, line.waiting[0])
             if fate is Fate.BLOCKED:
                 return False
-            if fate is Fate.RESET or wire.closed:
+            if fate is Fate.RESET:
                 line.waiting.clear()
             else:
                 line.waiting.popleft()

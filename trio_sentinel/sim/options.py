@@ -52,6 +52,7 @@ FAULTS: tuple[str, ...] = (
     "slow names",
     "names fail",
     "wrong name",
+    "lossy link",
 )
 CALM_MS = 25_000
 """For how long nothing may happen any more at the end of a thorough run."""
@@ -61,6 +62,10 @@ MIXED_SHARE = 0.25
 """How many of the runs have stock sentinels in their quorum."""
 QUICK_PINGS_SHARE = 0.05
 """How many of the runs PING more than once a second: they cost three times as much."""
+LOSS_SHARE = 0.2
+"""How many of the runs lose packets."""
+LATER_FAULTS = ("lossy link",)
+"""They came later and have dice of their own, so that the runs of older seeds stay as they are told in the docs."""
 NAME_FAULTS = ("slow names", "names fail", "wrong name")
 """Whoever has one of them has servers with host names."""
 RARE: frozenset[str] = frozenset(
@@ -159,7 +164,7 @@ def draw(seed: int) -> Options:
     latency_ms = dice.choice(((0, 2), (0, 2), (1, 20), (0, 150), (40, 60)))
     if 8 * latency_ms[1] > down_after_ms:
         latency_ms = (0, 2)  # whoever calls that down has what was asked for
-    weights, members = _weights(dice), _members(seed, sentinels)
+    weights, members = (*_weights(dice), *_later_weights(seed)), _members(seed, sentinels)
     plain = Options(
         seed=seed,
         sentinels=sentinels,
@@ -206,7 +211,13 @@ def _members(seed: int, sentinels: int) -> tuple[str, ...]:
 def _weights(dice: random.Random) -> tuple[tuple[str, int], ...]:
     """Half of the faults or fewer, in very unequal parts."""
     share = dice.choice((0.15, 0.3, 0.5))
-    chosen = [name for name in FAULTS if dice.random() < (share / 3 if name in RARE else share)]
+    early = (name for name in FAULTS if name not in LATER_FAULTS)
+    chosen = [name for name in early if dice.random() < (share / 3 if name in RARE else share)]
     if not any(name in FAILOVER_MAKERS for name in chosen):
         chosen.append("kill server")
     return tuple((name, dice.choice((1, 1, 2, 5, 20))) for name in chosen)
+
+
+def _later_weights(seed: int) -> tuple[tuple[str, int], ...]:
+    dice = random.Random(f"loss {seed}")
+    return (("lossy link", dice.choice((1, 2, 5, 20))),) if dice.random() < LOSS_SHARE else ()

@@ -28,6 +28,7 @@ def make_peace(cluster: Cluster, options: Options) -> None:
         server.info_lag_ms = 0
         server.paused_until_ms = min(server.paused_until_ms, cluster.world.now_ms)
         server.frozen = False
+        cluster.network.awake(server)
         if server.feed is not None:
             server.feed.hurry(cluster.world.now_ms + cluster.network.latency_ms[1])
         server.refuses_orders = False

@@ -17,6 +17,7 @@ from trio_sentinel.model.observations import Observations
 from trio_sentinel.model.snapshot import Snapshot
 from trio_sentinel.model.state import SentinelState
 from trio_sentinel.model.values import Address, Channel, LinkId, PeerLink, RunId, ServerLink
+from trio_sentinel.sim.checks_of_orders import Following, note_following
 from trio_sentinel.sim.names import DEADLINE_MS
 from trio_sentinel.sim.network import Fate, Wire
 from trio_sentinel.sim.world import WorldDice
@@ -153,6 +154,10 @@ class SimSentinel:
         """When (on its own clock) an acceptable PONG was last heard, by link; for the checkers."""
         self.voices: dict[tuple[str, Address], dict[RunId, int]] = {}
         """When a peer last said that a master is down, for the checkers too."""
+        self.said: dict[LinkId, Following] = {}
+        """Whom each server says it follows, for the checkers too."""
+        self.hearing: i.Input | None = None
+        """What the present turn began with, for the checkers."""
         self._asked: set[str] = set()
         """Names that are being resolved."""
         self._started_at_ms = 0
@@ -186,9 +191,10 @@ class SimSentinel:
         self.up, self.host_up, self.frozen = True, True, False
         self.life += 1
         self.links, self.commands, self.answers, self.stalled, self.pongs, self.voices = {}, {}, {}, [], {}, {}
+        self.said = {}
         self._saving, self._to_save, self._writing, self._lazy_until_ms = False, None, None, None
         self._started_at_ms = self.world.now_ms
-        self._asked = set()
+        self._asked, self.hearing = set(), None
         self.engine = self._new_mind()
         self.checker.started(self)
         self._carry_out(self._begin())
@@ -228,7 +234,7 @@ class SimSentinel:
         self.life += 1
         self.network.die(self, quietly=with_host)
         for wire in self.links.values():
-            self.network.close(wire)
+            self.network.close(wire, with_host=with_host)
         self.links, self.commands, self.answers, self.stalled = {}, {}, {}, []
         self._leave_file(with_host=with_host)
 
@@ -281,9 +287,9 @@ class SimSentinel:
     def think(self, heard: i.Input) -> None:
         """What one input leads to, in a process that runs."""
         kind, now_ms = type(heard), self.clock_ms() if self.clock_ppm else self.world.now_ms
-        if kind is i.PingAnswered or kind is i.OpinionHeard:
+        if kind is i.PingAnswered or kind is i.OpinionHeard or kind is i.InfoHeard:
             self.note_heard(heard)
-        life = self.life
+        life, self.hearing = self.life, heard
         outcome = self.engine.feed(heard, now_ms)
         if outcome is NOTHING:
             return
@@ -301,6 +307,8 @@ class SimSentinel:
                 voices[heard.peer.run_id] = self.clock_ms()
             else:
                 voices.pop(heard.peer.run_id, None)
+        elif type(heard) is i.InfoHeard and heard.reading is not None:
+            note_following(self.said, heard.link, heard.reading, self.clock_ms())
 
     def ask(self, make: Callable[[int], i.Request], on_answer: Callable[[Any], None] = lambda answer: None) -> None:
         """A request of a client."""

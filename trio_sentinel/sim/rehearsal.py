@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from attrs import Factory, define, frozen
 
 from trio_sentinel.model import inputs as i
+from trio_sentinel.model.rhythm import PINGS_A_SECOND
 from trio_sentinel.model.values import Address
 from trio_sentinel.sim.cluster import Cluster, FakeServer, SimSentinel, Writer
 from trio_sentinel.sim.plan import Plan
@@ -102,6 +103,7 @@ class Scene:
         self.cluster.network.cut.clear()
         for server in self.cluster.servers.values():
             server.frozen = False
+            self.cluster.network.awake(server)
             if not server.up:
                 server.restart(self.cluster.new_id())
         for sentinel in self.sentinels:
@@ -113,6 +115,7 @@ class Scene:
 def build(plan: Plan, seed: int) -> Scene:
     """The deployment of a plan, running, with a client in each zone."""
     cluster = Cluster(World(seed), plan.latency_ms)
+    cluster.pings_a_second = PINGS_A_SECOND
     scene = Scene(plan, seed, cluster)
     first: FakeServer | None = None
     for n, zone in enumerate(plan.servers):
@@ -190,7 +193,12 @@ def _zone_cut_off(scene: Scene) -> None:
 def _short_pause(scene: Scene) -> None:
     length_ms = int(scene.plan.settings.down_after_ms * scene.cluster.world.random.uniform(0.3, 0.9))
     scene.master.frozen = True
-    scene.cluster.world.after(length_ms, setattr, scene.master, "frozen", False)
+    scene.cluster.world.after(length_ms, _goes_on, scene.cluster, scene.master)
+
+
+def _goes_on(cluster: Cluster, server: FakeServer) -> None:
+    server.frozen = False
+    cluster.network.awake(server)
 
 
 def _sentinel_cut_off(scene: Scene) -> None:

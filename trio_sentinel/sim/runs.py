@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import traceback
 from collections import Counter
-from collections.abc import Generator, Iterator
-from typing import Final
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import TypeAlias
 
-from attrs import Factory, define
+from attrs import Factory, define, frozen
 
-from trio_sentinel.errors import InvariantViolation
 from trio_sentinel.model import events as e
 from trio_sentinel.model.settings import MasterSettings
 from trio_sentinel.model.state import Master
 from trio_sentinel.model.values import Address
 from trio_sentinel.sim.checkers import Broken, require
-from trio_sentinel.sim.cluster import Cluster, SimSentinel, Told
+from trio_sentinel.sim.cluster import Cluster, FakeServer, SimSentinel, Told, Writer
 from trio_sentinel.sim.harm import Harm
 from trio_sentinel.sim.options import OURS, Options, draw
 from trio_sentinel.sim.peace import make_peace
 from trio_sentinel.sim.stock_state import Flavour
 from trio_sentinel.sim.world import World
 
+PACKAGE = Path(__file__).parents[1]
 WARM_UP_MS = 3000
 LOOK_EVERY_MS = 1000
 HOPELESS_MS = 60_000
@@ -34,8 +36,35 @@ ORDERS_MS = 60_000
 """... and by one that has: a stock sentinel stands still for each write, and each of an operator's words is a write."""
 LATE_ANSWER_MS = 10_000
 """Nothing takes so long in peace."""
+DEAD_END = "dead end: "
+"""How the reason begins when only an operator could bring a run to rest ..."""
+NO_REST = "no rest, and a stock member excuses it"
+NO_EXAM = "no last failover, and a stock member excuses it"
+"""... and when a stock member is why it came to none, or could not fail over at the end."""
 MAX_WAITING = 20_000
 """More planned deeds than this are a backlog that grows (property 32)."""
+
+
+@frozen(kw_only=True)
+class Loss:
+    """Acknowledged writes, accepted by one server one after the other, that the last master does not have."""
+
+    name: str
+    count: int
+    first_ms: int
+    last_ms: int
+    accepted_by: Address | None
+    """None where the client does not know."""
+    missed_by: Address
+    """The last master."""
+
+    def told(self, short: Callable[[Address], str] = str) -> str:
+        """In one line, with `short` names of servers."""
+        first, last = ((at_ms - 1_000_000) / 1000 for at_ms in (self.first_ms, self.last_ms))
+        span = f"at {first:.3f} s" if self.count == 1 else f"between {first:.3f} and {last:.3f} s"
+        by = "" if self.accepted_by is None else f", accepted by {short(self.accepted_by)}"
+        writes = "1 write" if self.count == 1 else f"{self.count} writes"
+        return f"lost: {writes} to {self.name} {span}{by}, not held by {short(self.missed_by)} at the end"
 
 
 @define(eq=False, kw_only=True)
@@ -57,7 +86,10 @@ class Report:
     seen: Counter[str] = Factory(Counter)
     acknowledged: int = 0
     lost: int = 0
+    losses: list[Loss] = Factory(list)
+    """The lost ones, together by who had accepted them."""
     longest_gap_ms: int = 0
+    """The longest time for which no write to some master was acknowledged, also when it lasts to the end."""
     false_failovers: int = 0
     failovers: int = 0
     told: list[Told] = Factory(list)
@@ -76,15 +108,35 @@ class Report:
         return head.removeprefix("property ")
 
     @property
+    def excuse(self) -> str | None:
+        """Why liveness was not demanded at the end: a dead end, or a stock member; None when it was."""
+        return next(iter(excuses(self.seen)), None)
+
+    @property
     def line(self) -> str:
         """One line for the soak."""
         verdict = self.broken or "ok"
         return (
             f"seed {self.options.seed}: {verdict} | {self.virtual_ms // 1000} s, {self.events} events, "
             f"{self.failovers} failovers ({self.false_failovers} false), "
-            f"{self.lost} of {self.acknowledged} writes lost, "
-            f"rest after {self.rest_ms} ms, last failover in {self.exam_ms} ms, hash {self.event_hash}"
+            f"{self.lost} of {self.acknowledged} writes lost, {self.longest_gap_ms} ms at most without writes, "
+            f"{self._end}, hash {self.event_hash}"
         )
+
+    @property
+    def _end(self) -> str:
+        rest = "no rest" if self.rest_ms is None else f"rest after {self.rest_ms} ms"
+        exam = "no last failover" if self.exam_ms is None else f"last failover in {self.exam_ms} ms"
+        return f"{rest}, {exam}" + ("" if self.excuse is None else f" ({self.excuse})")
+
+
+def excuses(seen: Counter[str]) -> dict[str, int]:
+    """How many runs were let off the promises of liveness at their end, by the reason."""
+    return {name: n for name, n in sorted(seen.items()) if name.startswith(DEAD_END) or name in (NO_REST, NO_EXAM)}
+
+
+Run: TypeAlias = Callable[[Options], Report]
+"""`run_options`, or `stage.run_full_options`."""
 
 
 def build(options: Options) -> Cluster:
@@ -100,7 +152,10 @@ def populate(cluster: Cluster, options: Options) -> None:
     masters: dict[str, Address] = {}
     for n in range(options.masters):
         name = "mymaster" if n == 0 else f"master{n + 1}"
-        hosts = [_host(cluster, options, n, k + 1) for k in range(1 + options.replicas)]
+        hosts = [server_host(options, n, k + 1) for k in range(1 + options.replicas)]
+        if options.named:
+            for k, host in enumerate(hosts):
+                cluster.network.names.add(host, server_ip(n, k + 1))
         first = cluster.add_server(hosts[0], home=name)
         masters[name] = first.address
         for host in hosts[1:]:
@@ -125,14 +180,14 @@ def populate(cluster: Cluster, options: Options) -> None:
             cluster.add_writer(name, options.write_ms, f"10.9.9.{n + 1}")
 
 
-def _host(cluster: Cluster, options: Options, group: int, number: int) -> str:
-    """Where the server with that number is."""
-    ip = f"10.{group}.0.{number}"
-    if not options.named:
-        return ip
-    name = f"db{number}.{'abc'[group]}.example"
-    cluster.network.names.add(name, ip)
-    return name
+def server_ip(group: int, number: int) -> str:
+    """The numeric address of a server: of the first master (group 0) the first server (1) is the master itself."""
+    return f"10.{group}.0.{number}"
+
+
+def server_host(options: Options, group: int, number: int) -> str:
+    """As which everybody knows that server: by its name in a run with host names."""
+    return f"db{number}.{'abc'[group]}.example" if options.named else server_ip(group, number)
 
 
 def peace_bound_ms(options: Options) -> int:
@@ -151,31 +206,54 @@ def run(seed: int) -> Report:
 
 
 def run_options(options: Options) -> Report:
-    """Run one deployment through harm and peace."""
+    """Run one deployment through harm and peace. Whatever goes wrong on the way is a finding."""
     report = Report(options=options)
-    cluster = build(options)
+    cluster = Cluster(World(options.seed), options.latency_ms)
     try:
+        populate(cluster, options)
         for length_ms in play(cluster, options, report):
             cluster.world.run_for(length_ms)
-    except FINDINGS as error:
+    except Exception as error:  # all that goes wrong in a run is what it was made for
         found(error, report, cluster)
     fill(report, cluster)
     return report
 
 
-FINDINGS: Final = (Broken, InvariantViolation, AssertionError, KeyError)
-"""What a run is searched for."""
+def guarded(run: Run, options: Options) -> Report:
+    """What `run` makes of `options`; an error that comes out of it is a finding, too, but has no story."""
+    try:
+        return run(options)
+    except Exception as error:  # one seed must not end the search, and must be named
+        return Report(options=options, broken=in_words(error))
 
 
 def found(error: BaseException, report: Report, cluster: Cluster) -> None:
     """Write a finding down."""
-    report.broken = f"{type(error).__name__}: {error}" if not isinstance(error, Broken) else str(error)
+    report.broken = in_words(error)
     cluster.note(report.broken)
+
+
+def in_words(error: BaseException) -> str:
+    """A finding in one line: the property, or the error and where it happened."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, Broken):
+        return str(error)
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'} ({_place(error)})"
+
+
+def _place(error: BaseException) -> str:
+    """The last line of ours that an error came through: that says more than the library it was raised in."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(PACKAGE)]
+    if not ours:
+        return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "nowhere"
+    return f"{Path(ours[-1].filename).relative_to(PACKAGE.parent).as_posix()}:{ours[-1].lineno}"
 
 
 def play(cluster: Cluster, options: Options, report: Report, *, settle_ms: int = SETTLE_MS) -> Iterator[int]:
     """The phases of a run. Yields how much time, in ms, whoever drives the world lets pass before it goes on; an
-    operator's words take `settle_ms` to be carried out. Raises one of FINDINGS."""
+    operator's words take `settle_ms` to be carried out. Raises what it finds."""
     yield WARM_UP_MS
     Harm(cluster, options).begin()
     yield options.harm_ms
@@ -222,10 +300,10 @@ def _await_rest(cluster: Cluster, options: Options) -> Generator[int, None, int 
             hopeful_at_ms = now_ms
         is_over = now_ms >= limit_ms
         if dead_end is not None and (is_over or now_ms - hopeful_at_ms >= HOPELESS_MS):
-            cluster.seen[f"dead end: {dead_end}"] += 1
+            cluster.seen[f"{DEAD_END}{dead_end}"] += 1
             return None
         if is_over and cluster.excused:
-            cluster.seen["no rest, and a stock member excuses it"] += 1
+            cluster.seen[NO_REST] += 1
             return None
         if is_over:
             raise Broken(*(wrong or (29, "there is no rest: a failover in a healthy deployment")))
@@ -295,10 +373,10 @@ def _exam(cluster: Cluster, options: Options) -> Generator[int, None, int | None
             return cluster.world.now_ms - began_ms
         if cluster.world.now_ms >= limit_ms:
             if (dead_end := _dead_end(cluster, None)) is not None:
-                cluster.seen[f"dead end: {dead_end}"] += 1
+                cluster.seen[f"{DEAD_END}{dead_end}"] += 1
                 return None
             if cluster.excused:
-                cluster.seen["no last failover, and a stock member excuses it"] += 1
+                cluster.seen[NO_EXAM] += 1
                 return None
             raise Broken(29, f"no failover of {waiting[0]} after {cluster.world.now_ms - began_ms} ms")
 
@@ -390,8 +468,25 @@ def fill(report: Report, cluster: Cluster) -> None:
     report.failovers, report.false_failovers = cluster.switches(), cluster.false_failovers
     for name, writer in cluster.writers.items():
         report.acknowledged += len(writer.writes)
-        report.longest_gap_ms = max(report.longest_gap_ms, writer.longest_gap_ms)
+        open_ms = cluster.world.now_ms - writer.last_ok_at_ms
+        report.longest_gap_ms = max(report.longest_gap_ms, writer.longest_gap_ms, open_ms)
         agreed = next(iter(cluster.sentinels.values())).engine.state.masters.get(name)
         holder = None if agreed is None else cluster.servers.get(agreed.address)
         if holder is not None:
-            report.lost += sum(1 for write in writer.writes if not holder.has(write))
+            report.losses += _losses(writer, holder)
+    report.lost = sum(loss.count for loss in report.losses)
+
+
+def _losses(writer: Writer, holder: FakeServer) -> Iterator[Loss]:
+    lost = [write for write in writer.writes if not holder.has(write)]
+    by = writer.accepted_by
+    for _, group in itertools.groupby(lost, key=lambda write: str(by.get(write.branch, write.branch))):
+        here = list(group)
+        yield Loss(
+            name=writer.name,
+            count=len(here),
+            first_ms=here[0].at_ms,
+            last_ms=here[-1].at_ms,
+            accepted_by=by.get(here[0].branch),
+            missed_by=holder.address,
+        )

@@ -13,9 +13,7 @@ import attrs
 from attrs import define
 
 from trio_sentinel.sim.options import OURS, Options
-from trio_sentinel.sim.runs import WARM_UP_MS, Report, run_options
-
-Run = Callable[[Options], Report]
+from trio_sentinel.sim.runs import WARM_UP_MS, Report, Run, guarded, run_options
 
 
 @define(eq=False)
@@ -39,7 +37,7 @@ class Shrinking:
             return False
         self.runs_left -= 1
         self.tried += 1
-        report = self.run(options)
+        report = guarded(self.run, options)
         if report.number != self.report.number:
             return False
         self.report = report
@@ -124,6 +122,12 @@ def _only_ours(options: Options) -> Options | None:
     return attrs.evolve(options, members=()) if any(member != OURS for member in options.members) else None
 
 
+def _without_names(options: Options) -> Options | None:
+    """Servers go by numeric addresses; faults of the name service stay in the plan, or the others would change, and do
+    nothing."""
+    return attrs.evolve(options, named=False) if options.named else None
+
+
 def _even_clocks(options: Options) -> Options | None:
     return attrs.evolve(options, clock_ppm=()) if any(options.clock_ppm) else None
 
@@ -141,6 +145,7 @@ STEPS: tuple[Callable[[Options], Options | None], ...] = (
     _fewer_sentinels,
     _fewer_replicas,
     _only_ours,
+    _without_names,
     _even_clocks,
     _near,
     _quick_disks,

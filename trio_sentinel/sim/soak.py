@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections import Counter
@@ -9,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TextIO
 
-from attrs import Factory, define
+from attrs import Factory, define, frozen
 
+from trio_sentinel.sim.options import Options, draw
 from trio_sentinel.sim.pool import in_parallel
-from trio_sentinel.sim.runs import Report, run
+from trio_sentinel.sim.runs import Report, Run, guarded, run_options
 
 SOMETIMES: tuple[str, ...] = (
     "TILT",
@@ -69,6 +71,10 @@ class Sum:
     false_failovers: int = 0
     acknowledged: int = 0
     lost: int = 0
+    gaps: Counter[int] = Factory(Counter)
+    """How many runs were without writes for how long at most, in tenths of a second."""
+    worst_gap: tuple[int, int] = (0, 0)
+    """The longest of all, in ms, and the seed."""
     findings: list[Report] = Factory(list)
     seen: Counter[str] = Factory(Counter)
 
@@ -82,22 +88,43 @@ class Sum:
         self.false_failovers += report.false_failovers
         self.acknowledged += report.acknowledged
         self.lost += report.lost
+        self.gaps[report.longest_gap_ms // 100] += 1
+        self.worst_gap = max(self.worst_gap, (report.longest_gap_ms, report.options.seed))
         self.seen += report.seen
         if report.broken is not None:
             self.findings.append(report)
+
+    @property
+    def without_writes(self) -> str:
+        """For how long no write was acknowledged: in the middle one of the runs, and in the worst."""
+        ordered = sorted(self.gaps.items())
+        passed = itertools.accumulate(runs for _, runs in ordered)
+        middle = next((gap for (gap, _), past in zip(ordered, passed, strict=True) if 2 * past >= self.runs), 0)
+        worst_ms, seed = self.worst_gap
+        return f"longest time without writes: median {middle / 10:.1f} s, worst {worst_ms / 1000:.1f} s (seed {seed})"
 
     def never_seen(self, wanted: Iterable[str] = SOMETIMES) -> list[str]:
         """Which of the interesting states were not reached."""
         return [name for name in wanted if not self.seen[name]]
 
 
-Perform = Callable[[int], Report]
+@frozen
+class Search:
+    """Where seeds are run."""
+
+    draw: Callable[[int], Options]
+    run: Run
+    wanted: tuple[str, ...]
+    """What a long soak must reach there, or it proves little."""
 
 
-def run_quietly(perform: Perform, seed: int) -> Report:
+FAST = Search(draw, run_options, SOMETIMES)
+
+
+def run_quietly(search: Search, seed: int) -> Report:
     """One run without its story, which would have to travel between processes."""
     began_s = time.process_time()
-    report = perform(seed)
+    report = guarded(search.run, search.draw(seed))
     report.cpu_s = time.process_time() - began_s
     report.told, report.notes, report.moves = [], [], []
     return report
@@ -106,15 +133,15 @@ def run_quietly(perform: Perform, seed: int) -> Report:
 def soak(
     seeds: Iterable[int],
     *,
-    perform: Perform = run,
+    search: Search = FAST,
     jobs: int = 1,
     seconds: float | None = None,
     out: TextIO | None = None,
 ) -> Sum:
     """Run `seeds` until they or the `seconds` are over; findings and progress go to `out`, by default to stdout.
-    `perform` is `runs.run` or `stage.run_full`."""
+    `search` says on which stage."""
     out = sys.stdout if out is None else out
-    reports = in_parallel(partial(run_quietly, perform), seeds, jobs)
+    reports = in_parallel(partial(run_quietly, search), seeds, jobs)
     return _gather(reports, Sum(), time.monotonic(), seconds, out)
 
 
@@ -140,5 +167,5 @@ def progress(total: Sum, real_s: float) -> str:
     return (
         f"{total.runs} seeds, {total.virtual_ms // 1000} virtual s in {real_s:.0f} s ({speed:.0f} per CPU s), "
         f"{total.failovers} failovers, {total.false_failovers} of them false, "
-        f"{total.lost} of {total.acknowledged} writes lost, {len(total.findings)} findings"
+        f"{total.lost} of {total.acknowledged} writes lost, {len(total.findings)} findings; {total.without_writes}"
     )

@@ -19,6 +19,7 @@ import trio
 import trio.testing
 from attrs import frozen
 
+from trio_sentinel.model.rhythm import PINGS_A_SECOND
 from trio_sentinel.model.settings import MasterSettings
 from trio_sentinel.model.values import Address, Epoch, RunId
 from trio_sentinel.sim.checkers import Broken
@@ -38,6 +39,8 @@ SETTLE_MS = 2000
 """An operator needs a connection to say something."""
 CALM_MS = 8000
 LOG_LINES = 400
+QUICK_PINGS_SHARE = 0.2
+"""How many of the runs PING as often as the daemon does: they take longer."""
 TRAPPED_SHARE = 0.4
 """How many of the runs are about dying at a certain point: that is where keeper and file must stand the test."""
 SCRIPT = "/usr/bin/tell"
@@ -163,6 +166,7 @@ def draw_full(seed: int) -> Options:
     sentinels = dice.choice((1, 2, 3, 3, 3, 3, 3, 4, 5))
     majority = sentinels // 2 + 1
     options = draw(seed)
+    quick = random.Random(f"pings {seed}").random() < QUICK_PINGS_SHARE
     traps = (("trap sentinel", 20),) if dice.random() < TRAPPED_SHARE else ()
     return attrs.evolve(
         options,
@@ -177,6 +181,7 @@ def draw_full(seed: int) -> Options:
         write_ms=500,
         calm_ms=CALM_MS,
         members=(),
+        pings_a_second=PINGS_A_SECOND if quick else 0,
     )
 
 

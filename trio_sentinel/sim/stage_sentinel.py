@@ -180,6 +180,7 @@ class StagedSentinel(SimSentinel):
             sockets=self.kernel,
             stopwatch_s=Stopwatch(self.world.random),
             make_bridge=lambda engine, clock: WatchedBridge(engine, clock, self),
+            pings_a_second=self.cluster.pings_a_second,
         )
 
     def _log(self, level: Level, line: str) -> None:

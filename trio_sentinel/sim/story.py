@@ -26,6 +26,8 @@ def lines(report: Report) -> Iterator[str]:
     rows.sort(key=lambda row: row[:2])
     for at_ms, _, text in rows:
         yield f"{at_ms - 1_000_000:>8}  {text}"
+    for loss in report.losses:
+        yield loss.told()
     yield report.line
 
 

@@ -10,7 +10,8 @@ from attrs import frozen
 
 from trio_sentinel.model import events as e
 from trio_sentinel.model.values import Address, Epoch, Kind, RunId
-from trio_sentinel.sim.runs import Report
+from trio_sentinel.sim.cluster import SERVER_PORT
+from trio_sentinel.sim.runs import Report, server_host, server_ip
 
 LEAST_WIDTH = 12
 TIME_WIDTH = 9
@@ -31,9 +32,13 @@ class Names:
     def __init__(self, report: Report) -> None:
         self.sentinels = {f"10.9.1.{n + 1}": f"s{n + 1}" for n in range(report.options.sentinels)}
         self.servers: dict[Address, str] = {}
+        self.numeric: dict[str, str] = {}
+        """Numeric addresses, which servers with host names have, too."""
         for n in range(report.options.masters):
             for k in range(report.options.replicas + 1):
-                self.servers[Address(f"10.{n}.0.{k + 1}", 6379)] = f"{chr(ord('a') + n)}{k + 1}"
+                short = f"{chr(ord('a') + n)}{k + 1}"
+                self.servers[Address(server_host(report.options, n, k + 1), SERVER_PORT)] = short
+                self.numeric[server_ip(n, k + 1)] = short
         self.ids: dict[RunId, str] = {}
         for told in report.told:
             if isinstance(told.event, e.SentinelRestored):
@@ -50,7 +55,7 @@ class Names:
     def shortened(self, text: str) -> str:
         """Addresses in a text, by their short names. Longer ones first, or 10.0.0.1 would be found in 10.0.0.12."""
         long = {str(address): name for address, name in self.servers.items()}
-        long |= {address.host: name for address, name in self.servers.items()} | self.sentinels
+        long |= {address.host: name for address, name in self.servers.items()} | self.sentinels | self.numeric
         for address in sorted(long, key=len, reverse=True):
             text = text.replace(address, long[address])
         return text
@@ -86,7 +91,7 @@ class Columns:
 
 
 def timeline(report: Report, *, width: int = 120, last: int | None = None) -> Iterator[str]:
-    """The whole run, or its `last` rows, for a screen of `width` columns."""
+    """The whole run, or its `last` rows, for a screen of `width` columns; and which writes it lost."""
     names = Names(report)
     columns = Columns(names, width)
     kinds = report.options.members
@@ -102,6 +107,8 @@ def timeline(report: Report, *, width: int = 120, last: int | None = None) -> It
         yield f"{'...':>{TIME_WIDTH}}  {len(rows) - len(shown)} rows before these are left out"
     for row in shown:
         yield from columns.printed(row)
+    for loss in report.losses:
+        yield loss.told(names.server)
 
 
 def _rows(report: Report, names: Names) -> list[Row]:
