@@ -115,6 +115,18 @@ class Rig(ABC):
         """A replica that lost its master and serves no stale data."""
 
     @abstractmethod
+    def forbid(self, name: str, word: str) -> None:
+        """An ACL takes one command from the default user."""
+
+    @abstractmethod
+    def lose_data(self, name: str) -> None:
+        """For a server that is killed: it will start without data."""
+
+    @abstractmethod
+    def slow_copies(self, master: str, replica: str) -> None:
+        """A copy of all data takes about two seconds from now on."""
+
+    @abstractmethod
     def set_priority(self, name: str, priority: int) -> None:
         """For promotion."""
 
@@ -148,6 +160,12 @@ class Rig(ABC):
         """What a sentinel reads in INFO once the replication link is up."""
         self.wait(lambda: self.info(name).master_link_up)
         return self.info(name)
+
+    def field(self, name: str, key: str) -> str:
+        """One line of INFO."""
+        reply = self.line(name).ask("INFO")
+        assert isinstance(reply, bytes), reply
+        return next(line.partition(":")[2] for line in reply.decode().splitlines() if line.startswith(f"{key}:"))
 
     def read(self, reply: Reply) -> InfoReading:
         """What a sentinel reads in this INFO."""
@@ -316,6 +334,20 @@ class RealRig(Rig):
         self.kill("A")
         self.wait(lambda: self.info(name).master_link_up is False)
 
+    def forbid(self, name: str, word: str) -> None:
+        assert shape(self.line(name).ask("ACL", "SETUSER", "default", f"-{word}")) == "OK"
+
+    def lose_data(self, name: str) -> None:
+        assert not (self._servers[name].conf_path.parent / "dump.rdb").exists(), "it saves nothing by itself"
+
+    def slow_copies(self, master: str, replica: str) -> None:
+        line = self.line(master)
+        for number in range(200):
+            line.say("SET", f"k{number}", "v")
+        for _ in range(200):
+            line.hear()
+        assert shape(line.ask("CONFIG", "SET", "rdb-key-save-delay", "10000")) == "OK"
+
     def set_priority(self, name: str, priority: int) -> None:
         assert shape(self.line(name).ask("CONFIG", "SET", "slave-priority", str(priority))) == "OK"
 
@@ -376,6 +408,8 @@ class FakeRig(Rig):
         self.network.choppy = True
         self.person = Person(Address("10.0.9.9", 1))
         self._servers: dict[str, StagedServer] = {}
+        self._empty: set[str] = set()
+        branches = [0]
         for number, name in enumerate(NAMES):
             address = Address(f"10.0.0.{number + 1}", 6379)
             server = StagedServer(
@@ -385,6 +419,7 @@ class FakeRig(Rig):
                 run_id=f"{number:040x}",
                 master=None if name == "A" else self.address("A"),
                 link_up=False,
+                branches=branches,
             )
             self._servers[name] = server
             self.network.processes[address] = server
@@ -402,7 +437,8 @@ class FakeRig(Rig):
         self._servers[name].kill()
 
     def start(self, name: str) -> None:
-        self._servers[name].restart("f" * 40)
+        self._servers[name].restart("f" * 40, empty=name in self._empty)
+        self._empty.discard(name)
 
     def stop(self, name: str) -> None:
         self._servers[name].frozen = True
@@ -425,6 +461,15 @@ class FakeRig(Rig):
         self.kill("A")
         self._servers[name].mood = Mood.STALE
         self.wait(lambda: self.info(name).master_link_up is False)
+
+    def forbid(self, name: str, word: str) -> None:
+        self._servers[name].forbidden = word.encode()
+
+    def lose_data(self, name: str) -> None:
+        self._empty.add(name)
+
+    def slow_copies(self, master: str, replica: str) -> None:
+        self._servers[replica].resync_ms = 2000, 2000
 
     def set_priority(self, name: str, priority: int) -> None:
         self._servers[name].priority = priority

@@ -255,6 +255,89 @@ def stale(rig: Rig) -> Story:
     return [*told, rig.info("B").role]
 
 
+def written(rig: Rig) -> Story:
+    """The offsets of replicas grow with what is written, to the same."""
+    before = [rig.info(name).repl_offset or 0 for name in ("B", "C")]
+    line = rig.line("A")
+    told: Story = [shape(line.ask("SET", "key", f"{number}")) for number in range(3)]
+    rig.wait(lambda: _level(rig, "B") and _level(rig, "C"))
+    return [*told, [(rig.info(name).repl_offset or 0) > old for name, old in zip("BC", before, strict=True)]]
+
+
+def _level(rig: Rig, replica: str) -> bool:
+    key = "master_repl_offset"
+    return rig.field(replica, "slave_repl_offset") == rig.field(replica, key) == rig.field("A", key)
+
+
+def histories(rig: Rig) -> Story:
+    """A promotion begins another history, and replicas that come to it continue theirs."""
+    rig.line("A").ask("SET", "key", "value")
+    rig.wait(lambda: _level(rig, "B") and _level(rig, "C"))
+    old = rig.field("A", "master_replid")
+    told: Story = [rig.field(name, "master_replid") == old for name in ("B", "C")]
+    told.append(rig.field("B", "master_replid2") == "0" * 40)
+    rig.line("B").ask("SLAVEOF", "NO", "ONE")
+    new = rig.field("B", "master_replid")
+    told += [new == old, rig.field("B", "master_replid2") == old, rig.field("B", "second_repl_offset") == "-1"]
+    rig.line("C").ask("SLAVEOF", *rig.target("B"))
+    rig.linked("C")
+    return [*told, rig.field("C", "master_replid") == new, rig.field("C", "master_replid2") == old]
+
+
+def without_data(rig: Rig) -> Story:
+    """A master comes back without its data, and its replicas lose theirs."""
+    line = rig.line("A")
+    for number in range(20):
+        line.ask("SET", f"key{number}", "value")
+    rig.wait(lambda: _level(rig, "B") and _level(rig, "C"))
+    old, offset = rig.field("A", "master_replid"), rig.info("B").repl_offset or 0
+    rig.kill("A")
+    rig.lose_data("A")
+    rig.start("A")
+    rig.wait(lambda: all(rig.info(name).master_link_up for name in ("B", "C")))
+    rig.wait(lambda: len(rig.info("A").replicas) == 2)
+    new = rig.field("A", "master_replid")
+    told: Story = [new == old, [rig.field(name, "master_replid") == new for name in ("B", "C")]]
+    return [*told, (rig.info("B").repl_offset or 0) < offset, rig.tell(rig.info("B")), rig.tell(rig.info("A"))]
+
+
+def whole_copy(rig: Rig) -> Story:
+    """A replica with a write of its own needs a copy of everything, and has its old data meanwhile."""
+    rig.slow_copies("A", "C")
+    line = rig.line("C")
+    told: Story = [shape(line.ask("SLAVEOF", "NO", "ONE")), shape(line.ask("SET", "own", "value"))]
+    old = rig.field("C", "master_replid")
+    told.append(shape(line.ask("SLAVEOF", *rig.target("A"))))
+    rig.wait(lambda: rig.field("C", "master_sync_in_progress") == "1")
+    told += [rig.field("C", "master_link_status"), shape(rig.line("C").ask("ROLE"))[3]]
+    told += [rig.tell(rig.info("C")) | {"down": None}, rig.tell(rig.info("A")), shape(line.ask("PING"))]
+    told.append(rig.field("C", "master_replid") == old)
+    rig.linked("C")
+    told += [rig.field("C", "master_sync_in_progress"), shape(rig.line("C").ask("ROLE"))[3], rig.tell(rig.info("C"))]
+    return [*told, rig.field("C", "master_replid") == rig.field("A", "master_replid")]
+
+
+def forbidden(rig: Rig) -> Story:
+    """An ACL that takes one order away spoils the transaction, and nothing else."""
+    rig.forbid("B", "slaveof")
+    line = rig.line("B")
+    told: Story = [
+        shape(line.ask(*words))
+        for words in (
+            ("SLAVEOF", "NO", "ONE"),
+            ("MULTI",),
+            ("SLAVEOF", "NO", "ONE"),
+            ("CONFIG", "REWRITE"),
+            *KILLS,
+            ("EXEC",),
+            ("CONFIG", "REWRITE"),
+            ("PING",),
+            ("PUBLISH", HELLO, "x"),
+        )
+    ]
+    return [*told, rig.tell(rig.info("B"))]
+
+
 SCENARIOS: tuple[Callable[[Rig], Story], ...] = (
     small_talk,
     promotion,
@@ -265,6 +348,11 @@ SCENARIOS: tuple[Callable[[Rig], Story], ...] = (
     loading,
     busy,
     stale,
+    written,
+    histories,
+    without_data,
+    whole_copy,
+    forbidden,
 )
 
 

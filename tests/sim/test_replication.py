@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from trio_sentinel.model.values import Address
 from trio_sentinel.sim.cluster import Cluster, simple_cluster
-from trio_sentinel.sim.redis import FakeServer
+from trio_sentinel.sim.redis import FakeServer, Mood
 
 FAR_MS = 200
 EVERY_MS = 50
@@ -93,3 +94,112 @@ def test_replicas_of_a_replica_get_what_it_gets() -> None:
     write_for(cluster, master, 3)
     assert last.link_up
     assert behind(master, last) == 0
+
+
+def test_a_failover_waits_for_its_target_and_leaves_a_clients_pause_alone() -> None:
+    cluster, master, replica = far_apart()
+    branch, written = master.branch, master.offset
+    master.pause(5000)
+    master.hand_over(replica.address, 3000)
+    assert behind(master, replica) > 0
+    cluster.world.run_for(3 * FAR_MS)
+    assert replica.master is None
+    assert (replica.lineage[branch], replica.offset) == (written, written)
+    assert not master.handing_over
+    assert master.paused
+    master.pause(0)
+    assert not master.paused
+
+
+def test_the_pause_of_a_failover_ends_with_it() -> None:
+    _, master, replica = far_apart()
+    replica.frozen = True
+    master.hand_over(replica.address, 3000)
+    assert master.paused
+    master.end_handover()
+    assert not master.paused
+
+
+RESYNC_MS = 2000
+
+
+def stray() -> tuple[Cluster, FakeServer, FakeServer]:
+    """A replica that had a write of its own, and has just begun to get a copy of everything."""
+    cluster = simple_cluster(3, sentinels=1, replicas=1)
+    master, replica = cluster.servers.values()
+    replica.resync_ms = RESYNC_MS, RESYNC_MS
+    replica.follow(None)
+    assert replica.write() is not None
+    replica.follow(master.address)
+    cluster.world.run_for(100)
+    return cluster, master, replica
+
+
+def test_who_has_a_beginning_continues() -> None:
+    cluster = simple_cluster(3, sentinels=1, replicas=1)
+    master, replica = cluster.servers.values()
+    replica.resync_ms = RESYNC_MS, RESYNC_MS
+    replica.kill()
+    write_for(cluster, master, 10)
+    replica.restart(cluster.new_id())
+    cluster.world.run_for(100)
+    assert replica.link_up
+    assert behind(master, replica) == 0
+    master.backlog_writes = 5
+    replica.kill()
+    write_for(cluster, master, 10)
+    replica.restart(cluster.new_id())
+    cluster.world.run_for(100)
+    assert replica.syncing, "the backlog does not reach so far"
+
+
+def test_an_old_master_continues_under_the_promoted_one() -> None:
+    cluster, master, replica = far_apart()
+    cluster.network.slow.clear()
+    cluster.world.run_for(500)
+    for server in (master, replica):
+        server.resync_ms = RESYNC_MS, RESYNC_MS
+    replica.follow(None)
+    master.follow(replica.address)
+    cluster.world.run_for(100)
+    assert master.link_up
+    assert replica.write() is not None
+    cluster.world.run_for(100)
+    assert behind(replica, master) == 0
+
+
+def state(replica: FakeServer) -> tuple[Mood, bool, bool]:
+    """Its mood, whether its link is up, and whether a copy of everything is on its way."""
+    return replica.mood, replica.link_up, replica.syncing
+
+
+def test_a_full_copy_takes_its_time_and_is_loaded() -> None:
+    cluster, master, replica = stray()
+    old = replica.branch
+    assert state(replica) == (Mood.WELL, False, True)
+    assert replica.address in master.info().replicas
+    write_for(cluster, master, 10)
+    assert replica.branch == old != master.branch
+    cluster.world.run_for(RESYNC_MS - 500)
+    assert state(replica) == (Mood.LOADING, False, True)
+    cluster.world.run_for(1000)
+    assert state(replica) == (Mood.WELL, True, False)
+    assert behind(master, replica) == 0
+
+
+@pytest.mark.parametrize("what", ["promotion", "death", "another master"])
+def test_a_copy_that_is_broken_off_changes_nothing(what: str) -> None:
+    cluster, master, replica = stray()
+    old = replica.branch
+    if what == "promotion":
+        replica.follow(None)
+        old = next(reversed(replica.lineage))
+        assert replica.lineage[old] == replica.offset
+    elif what == "death":
+        master.kill()
+    else:
+        replica.follow(Address("10.0.0.99", 6379))
+    cluster.world.run_for(2 * RESYNC_MS)
+    assert old in (replica.branch, *replica.lineage)
+    assert not replica.syncing
+    assert not replica.link_up

@@ -27,6 +27,8 @@ class Start:
     offset: int
     lineage: dict[int, int]
     full: bool
+    loading_ms: int = 0
+    """How long a replica loads what is in a full one."""
 
 
 @frozen
@@ -50,15 +52,19 @@ class Feed:
     open: bool = True
     _on_its_way: deque[tuple[int, Cargo]] = Factory(deque)
     _free_at_ms: int = 0
+    _left_at_ms: int = 0
+    """Until then the source is busy sending a full copy, and everything else behind it waits there."""
     _planned_ms: int = -1
     """When something arrives next, or is tried again."""
     _patience_ms: int = 0
     """Not 0 while something is held up."""
 
     def send(self, cargo: Cargo, *, takes_ms: int = 0) -> None:
-        """From the source to the replica; `takes_ms` is what the source itself needs."""
+        """From the source to the replica; the source itself needs `takes_ms` to send it."""
         here, there = self.source.address.host, self.replica.address.host
         world, line = self.source.world, self._on_its_way
+        if takes_ms:
+            self._left_at_ms = world.now_ms + takes_ms
         arrives_ms = max(world.now_ms + takes_ms + self.source.network.delay_ms(here, there), self._free_at_ms)
         together = self._patience_ms or arrives_ms == self._free_at_ms
         if together and line and type(cargo) is int and type(line[-1][1]) is int:
@@ -76,13 +82,25 @@ class Feed:
         if self.source.feeds.get(self.replica.address) is self:
             del self.source.feeds[self.replica.address]
 
+    def end(self) -> None:
+        """The source closes the connection."""
+        self._break_off()
+        self.send(END)
+
     def source_dies(self, *, quietly: bool) -> None:
         """What waits for the end of a cut is lost; the end of the connection is told unless the host went, too."""
+        now_ms = self.source.world.now_ms
+        self._break_off()
         if self._is_cut:
-            now_ms = self.source.world.now_ms
             self._on_its_way = deque(item for item in self._on_its_way if item[0] > now_ms)
         elif not quietly:
             self.send(END)
+
+    def _break_off(self) -> None:
+        """A copy that has not left yet never does."""
+        if self.source.world.now_ms < self._left_at_ms:
+            self._on_its_way.clear()
+            self._free_at_ms = 0
 
     def hurry(self, at_ms: int) -> None:
         """All that is on its way arrives at `at_ms` at the latest."""
@@ -103,7 +121,7 @@ class Feed:
             if self._is_cut and not self._is_sent_again:
                 line.clear()
                 return
-            if self._is_cut or self.replica.reads_nothing:
+            if self._is_cut or self.replica.reads_nothing or (self.source.frozen and now_ms < self._left_at_ms):
                 self._patience_ms = min(2 * self._patience_ms or RETRY_MS[0], RETRY_MS[1])
                 self._plan(now_ms + self._patience_ms)
                 return

@@ -9,7 +9,7 @@ import json
 import random
 from typing import Any
 
-from attrs import fields, frozen
+from attrs import evolve, fields, frozen
 
 from trio_sentinel.model.rhythm import PINGS_A_SECOND
 
@@ -105,6 +105,10 @@ class Options:
     save_ms: tuple[int, int] = (1, 4)
     clock_ppm: tuple[int, ...] = ()
     repl_timeout_ms: int = 10_000
+    resync_ms: tuple[int, int] = (0, 0)
+    """How long a replica takes to get all data of its master."""
+    backlog_writes: int = 1_000_000
+    """With so many writes at most a replica may continue where it was."""
     weights: tuple[tuple[str, int], ...] = ()
     """Faults that happen, and how often compared with each other."""
     pause_ms: int = 5000
@@ -161,7 +165,7 @@ def draw(seed: int) -> Options:
     if 8 * latency_ms[1] > down_after_ms:
         latency_ms = (0, 2)  # whoever calls that down has what was asked for
     weights, members = (*_weights(dice), *_later_weights(seed)), _members(seed, sentinels)
-    return Options(
+    plain = Options(
         seed=seed,
         sentinels=sentinels,
         masters=dice.choice((1, 1, 1, 1, 2, 3)),
@@ -182,6 +186,17 @@ def draw(seed: int) -> Options:
         named=not members and any(name in NAME_FAULTS for name, _ in weights),
         members=members,
     )
+    return _with_replication(plain)
+
+
+def _with_replication(options: Options) -> Options:
+    """How replicas get a copy of everything: mostly at once, sometimes in seconds, but never so long that a failover
+    cannot wait for it; and how much they may have missed to do without."""
+    dice = random.Random(f"replication {options.seed}")
+    longest_ms = options.failover_timeout_ms // 3
+    low, high = dice.choice(((0, 0), (5, 50), (5, 50), (50, 300), (500, 3000)))
+    resync_ms = min(low, longest_ms), min(high, longest_ms)
+    return evolve(options, resync_ms=resync_ms, backlog_writes=dice.choice((1_000_000, 1_000_000, 20, 2)))
 
 
 def _members(seed: int, sentinels: int) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from attrs import Factory, define, field, frozen
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.values import Address, Channel, InfoReading, Role, ServerLink
-from trio_sentinel.sim.feed import END, Cargo, End, Feed, Start
+from trio_sentinel.sim.feed import Cargo, End, Feed, Start
 from trio_sentinel.sim.network import Fate, Network, Wire
 from trio_sentinel.sim.world import World
 
@@ -22,6 +22,8 @@ SYNC_MS = (3, 40)
 """How long a replica takes from SLAVEOF until it has asked for data, without the network's time."""
 CRON_MS = 1000
 HANDOVER_STEP_MS = 5
+LOADING_SHARE = 5
+"""A full copy that took a while to come is loaded in a fifth of that."""
 MAX_LAG_MS = 10_000
 """``min-replicas-max-lag``, by default."""
 
@@ -79,11 +81,20 @@ class FakeServer:
     """The connection to its master; the link is up once the answer to PSYNC has come over it."""
     feeds: dict[Address, Feed] = Factory(dict)
     """Those to its replicas."""
+    syncing: bool = False
+    """Whether a full copy of the master's data is on its way."""
+    resync_ms: tuple[int, int] = (0, 0)
+    """How long it takes to get one."""
+    backlog_writes: int = 1_000_000
+    """With so many writes at most a replica may continue where it was."""
+    backlog_from: int = 0
+    """What was written before is not in the backlog."""
     link_lost_at_ms: int = 0
     master_seen_at_ms: int = 0
     repl_timeout_ms: int = 10_000
     info_lag_ms: int = 0
     paused_until_ms: int = 0
+    """By CLIENT PAUSE. A running FAILOVER pauses for itself; its end does not end this."""
     min_replicas: int = 0
     """``min-replicas-to-write``: without so many replicas that were heard of lately, no write is taken."""
     refuses_orders: bool = False
@@ -104,7 +115,12 @@ class FakeServer:
     @property
     def paused(self) -> bool:
         """Whether writes, and PUBLISH with them, are held back."""
-        return self.world.now_ms < self.paused_until_ms
+        now_ms = self.world.now_ms
+        return now_ms < self.paused_until_ms or (self.handing_over and now_ms < self.handover_until_ms)
+
+    def pause(self, length_ms: int) -> None:
+        """CLIENT PAUSE WRITE, which never shortens another one; or UNPAUSE for 0."""
+        self.paused_until_ms = max(self.paused_until_ms, self.world.now_ms + length_ms) if length_ms else 0
 
     @property
     def writable(self) -> bool:
@@ -138,7 +154,7 @@ class FakeServer:
             assert isinstance(link, ServerLink)
             obeys = self.mood is Mood.WELL
             if obeys:
-                self.paused_until_ms = max(self.paused_until_ms, self.world.now_ms + item.pause_ms)
+                self.pause(item.pause_ms)
             self.network.send(wire, i.PauseAnswered(link, obeys), back=True)
         elif kind is fx.KillScript:
             self.mood = Mood.WELL if self.mood is Mood.BUSY else self.mood
@@ -159,7 +175,7 @@ class FakeServer:
         if isinstance(item, fx.ReleaseWriters):
             if item.call_off:
                 self.end_handover()
-            self.paused_until_ms = 0
+            self.pause(0)
             return
         if isinstance(item, fx.Repoint) and item.abort_handover:
             self.end_handover()
@@ -168,7 +184,7 @@ class FakeServer:
                 return
             self.follow(Address(item.host, item.port) if isinstance(item, fx.Repoint) else None)
         else:
-            self.paused_until_ms = 0
+            self.pause(0)
         self.kill_clients(spared=wire)
 
     def kill_clients(self, spared: Wire | None) -> None:
@@ -223,18 +239,33 @@ class FakeServer:
             return  # -NOMASTERLINK
         self.master_seen_at_ms = self.world.now_ms
         self.feed = master.feeds[self.address] = Feed(master, self, master.life)
-        self.feed.send(master.answer_psync())
+        start = master.answer_psync(self)
+        self.syncing = start.full
+        self.feed.send(start, takes_ms=LOADING_SHARE * start.loading_ms)
 
     def join(self) -> None:
         """It has been a replica for long: its link is up, and it has all that its master has."""
         master = self._master_server()
         assert master is not None
         self.feed = master.feeds[self.address] = Feed(master, self, master.life)
-        self._begin(master.answer_psync())
+        self._begin(Start(master.branch, master.offset, dict(master.lineage), full=False))
 
-    def answer_psync(self) -> Start:
-        """What a replica that asks is sent first."""
-        return Start(self.branch, self.offset, dict(self.lineage), full=True)
+    @property
+    def former(self) -> tuple[int, int] | None:
+        """The branch before this one, and how much of it there is here."""
+        return next(reversed(self.lineage.items()), None)
+
+    def answer_psync(self, replica: FakeServer) -> Start:
+        """What a replica that asks is sent first: the rest when it has a beginning of this history, or of the one
+        before the last promotion, and the backlog reaches so far; or else everything."""
+        known = {self.branch: self.offset}
+        if self.former is not None:
+            known |= [self.former]
+        oldest = max(self.backlog_from, self.offset - self.backlog_writes)
+        if known.get(replica.branch, -1) >= replica.offset >= oldest:
+            return Start(self.branch, self.offset, dict(self.lineage), full=False)
+        loading_ms = self.world.random.randint(*replica.resync_ms) // LOADING_SHARE
+        return Start(self.branch, self.offset, dict(self.lineage), full=True, loading_ms=loading_ms)
 
     def receive(self, feed: Feed, cargo: Cargo) -> None:
         """Something came from the master; replicas of a replica get it, too."""
@@ -252,8 +283,22 @@ class FakeServer:
         if start.branch != self.branch or start.full:
             self._dismiss_replicas()
         self.branch, self.lineage = start.branch, dict(start.lineage)
-        self.link_up = True
         self._advance(start.offset)
+        if start.full:
+            self.backlog_from = start.offset
+        if start.loading_ms and self.mood is Mood.WELL:
+            self.mood = Mood.LOADING
+            self.world.after(start.loading_ms, self._has_loaded_copy, self.feed, self.life)
+        else:
+            self._link_comes_up()
+
+    def _has_loaded_copy(self, feed: Feed, life: int) -> None:
+        self._loaded(life)
+        if self.feed is feed:
+            self._link_comes_up()
+
+    def _link_comes_up(self) -> None:
+        self.link_up, self.syncing = True, False
 
     def _advance(self, offset: int) -> None:
         self.offset = offset
@@ -263,7 +308,7 @@ class FakeServer:
     def _dismiss_replicas(self) -> None:
         """Close the links to all replicas, which ask anew."""
         for feed in self.feeds.values():
-            feed.send(END)
+            feed.end()
         self.feeds.clear()
 
     @property
@@ -298,7 +343,7 @@ class FakeServer:
     def _close_feed(self) -> None:
         if self.feed is not None:
             self.feed.close()
-        self.feed, self.link_up = None, False
+        self.feed, self.link_up, self.syncing = None, False, False
 
     def write(self) -> Write | None:
         """A client writes; None when it is not possible. Replicas get it when the network has brought it to them."""
@@ -337,7 +382,6 @@ class FakeServer:
             return
         self.handing_over = True
         self.handover_until_ms = self.world.now_ms + timeout_ms
-        self.paused_until_ms = max(self.paused_until_ms, self.handover_until_ms)
         self.world.after(HANDOVER_STEP_MS, self._hand_over_step, replica, self.life, forced)
 
     def _hand_over_step(self, replica: FakeServer, life: int, forced: bool) -> None:
@@ -357,9 +401,7 @@ class FakeServer:
 
     def end_handover(self) -> None:
         """FAILOVER ABORT, its end or its timeout."""
-        if self.handing_over:
-            self.handing_over = False
-            self.paused_until_ms = 0
+        self.handing_over = False
 
     # ------------------------------------------------------------ life
 
@@ -386,6 +428,7 @@ class FakeServer:
             self.lineage, self.offset = {}, 0
             self._branches[0] += 1
             self.branch = self._branches[0]
+        self.backlog_from = self.offset
         self._close_feed()
         self.link_lost_at_ms = self.world.now_ms
         self.handing_over, self.paused_until_ms = False, 0
@@ -404,7 +447,7 @@ class FakeServer:
         """What INFO reads now; the list of replicas and the offset lag behind as they do."""
         now_ms = self.world.now_ms
         if self._shown[0] < 0 or now_ms - self._shown[0] >= self.info_lag_ms:
-            linked = tuple(other.address for other in self.replicas() if other.link_up)
+            linked = tuple(other.address for other in self.replicas() if other.link_up or other.syncing)
             self._shown = (now_ms, linked, self.offset)
         following = self.master is not None
         down_ms = 0 if self.link_up or not following else now_ms - self.link_lost_at_ms

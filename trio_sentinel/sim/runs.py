@@ -180,6 +180,7 @@ def populate(cluster: Cluster, options: Options) -> None:
         sentinel.clock_ppm = options.clock_ppm[n] if n < len(options.clock_ppm) else 0
     for server in cluster.servers.values():
         server.repl_timeout_ms = options.repl_timeout_ms
+        server.resync_ms, server.backlog_writes = options.resync_ms, options.backlog_writes
     if options.write_ms:
         for n, name in enumerate(masters):
             cluster.add_writer(name, options.write_ms, f"10.9.9.{n + 1}")

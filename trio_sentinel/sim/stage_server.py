@@ -42,8 +42,8 @@ class StagedServer(FakeServer):
     password: str | None = None
     configured_master: Address | None = None
     """What its configuration file says since the last CONFIG REWRITE."""
-    client_pause_until_ms: int = 0
-    """CLIENT PAUSE and a running FAILOVER pause each for itself; ``paused_until_ms`` is the later one."""
+    forbidden: bytes = b""
+    """A command that an ACL takes from everybody."""
     never_linked: bool = False
     """Since it started; INFO says -1 then."""
     guests: dict[int, Guest] = Factory(dict)
@@ -68,7 +68,6 @@ class StagedServer(FakeServer):
     def restart(self, run_id: str, *, empty: bool = False, loading_ms: int = 0) -> None:
         """Back after a crash, in the role of its file."""
         self.master = self.configured_master
-        self.client_pause_until_ms = 0
         self.never_linked = True
         super().restart(run_id, empty=empty, loading_ms=loading_ms)
 
@@ -83,19 +82,6 @@ class StagedServer(FakeServer):
         """SIGKILL, or the power fails."""
         super().kill(with_host=with_host)
         self.guests.clear()
-
-    def end_handover(self) -> None:
-        """FAILOVER ABORT, its end or its timeout; what a client asked for goes on."""
-        if self.handing_over:
-            super().end_handover()
-            self.paused_until_ms = self.client_pause_until_ms
-
-    def pause(self, length_ms: int) -> None:
-        """CLIENT PAUSE, or UNPAUSE for 0."""
-        until_ms = max(self.client_pause_until_ms, self.world.now_ms + length_ms)
-        self.client_pause_until_ms = until_ms if length_ms else 0
-        running_ms = self.handover_until_ms if self.handing_over else 0
-        self.paused_until_ms = max(self.client_pause_until_ms, running_ms)
 
     def publish(self, channel: bytes, payload: bytes) -> int:
         """A message for everybody who subscribed; how many that were."""
@@ -243,7 +229,7 @@ def refusal(guest: Guest, argv: Argv) -> str | None:
         return LOADING
     if mood is Mood.STALE and word in _REFUSED_STALE:
         return MASTERDOWN
-    if word in _ORDERS and guest.server.refuses_orders:
+    if (word in _ORDERS and guest.server.refuses_orders) or word == guest.server.forbidden:
         return f"NOPERM User default has no permissions to run the '{told(word)}' command"
     if word == b"set" and guest.server.master is not None:
         return READONLY
@@ -275,7 +261,16 @@ def _ping(guest: Guest, argv: Argv) -> Reply:
 
 def _info(guest: Guest, argv: Argv) -> Reply:
     server = guest.server
-    return bulk(info_text(server.info(), server.address, loading=server.mood is Mood.LOADING))
+    return bulk(
+        info_text(
+            server.info(),
+            server.address,
+            loading=server.mood is Mood.LOADING,
+            syncing=server.syncing,
+            branch=server.branch,
+            former=server.former,
+        )
+    )
 
 
 def _auth(guest: Guest, argv: Argv) -> Reply:
@@ -395,7 +390,7 @@ def _role(guest: Guest, argv: Argv) -> Reply:
             if replica.link_up
         ]
         return array([bulk(b"master"), offset, array(replicas)])
-    state = b"connected" if server.link_up else b"connect"
+    state = b"connected" if server.link_up else b"sync" if server.syncing else b"connect"
     host, port = bulk(server.master.host.encode()), integer(server.master.port)
     return array([bulk(b"slave"), host, port, bulk(state), offset])
 
