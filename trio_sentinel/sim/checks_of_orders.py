@@ -50,8 +50,6 @@ def note_following(said: dict[LinkId, Following], link: ServerLink, reading: Inf
     """One INFO was heard."""
     whom, state = (reading.role, reading.master_host, reading.master_port), reading.failover_state
     before = said.get(link)
-    if before is not None and reading.role is not Role.REPLICA:
-        whom = before.whom  # it follows nobody; whom it follows when it does again is judged against who it was before
     if before is None:
         said[link] = Following(whom, now_ms, state, now_ms)
     elif (whom, state) != (before.whom, before.state):
