@@ -15,6 +15,7 @@ from trio_sentinel.model import events as e
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.decide import agreement, failover, liveness, topology
 from trio_sentinel.model.engine import Engine
+from trio_sentinel.model.invariants import Marks
 from trio_sentinel.model.situation import Situation
 from trio_sentinel.model.state import (
     Manner,
@@ -22,6 +23,7 @@ from trio_sentinel.model.state import (
     Reconf,
     ReconfiguringReplicas,
     SentinelState,
+    UpdatingConfig,
     WaitingForPromotion,
     WaitingForVotes,
 )
@@ -63,6 +65,13 @@ class Defect:
     properties: tuple[str, ...]
     weights: tuple[tuple[str, int], ...] = FAILOVERS
     others: tuple[tuple[str, Any], ...] = ()
+
+
+def _without_assertions(patch: Patch) -> None:
+    """The engine does not look at itself: the checkers must find the mistake."""
+    patch.setattr(engine, "check_state", lambda state, master: None)
+    patch.setattr(engine, "check_parallel_syncs", lambda master: None)
+    patch.setattr(Marks, "check", lambda self, state, master: None)
 
 
 # ---------------------------------------------------------------- votes and epochs
@@ -191,6 +200,30 @@ def _disk_failure_ignored(patch: Patch) -> None:
         Engine._config_saved(self, i.ConfigSaved(heard.version))
 
     patch.setitem(handlers, i.ConfigSaveFailed, saved)
+
+
+def _epochs_in_hellos_not_counted(patch: Patch) -> None:
+    """A configuration is believed, and its epoch is not taken as the current one (rule R5)."""
+    _without_assertions(patch)
+    hear = topology.hear_hello
+
+    def deaf(s: Situation, hello: Any, switch: Any) -> Iterator[e.Event]:
+        yield from (event for event in hear(s, hello, switch) if not isinstance(event, e.EpochRaised))
+
+    patch.setattr(topology, "hear_hello", deaf)
+
+
+def _epoch_out_of_range(patch: Patch) -> None:
+    """The epoch of an attempt has its sign bit set (core.md Q6)."""
+    _without_assertions(patch)
+    start = agreement.start_attempt
+
+    def beyond(s: Situation, master: Master, manner: Manner) -> Iterator[e.Event]:
+        for event in start(s, master, manner):
+            assert isinstance(event, e.EpochRaised | e.FailoverStarted | e.VoteCast)
+            yield structs.replace(event, epoch=event.epoch | 2**63)
+
+    patch.setattr(agreement, "start_attempt", beyond)
 
 
 def _operators_answered_early(patch: Patch) -> None:
@@ -361,6 +394,67 @@ def _follow_itself(patch: Patch) -> None:
     patch.setitem(react.REACT, e.ReconfSent, myself)
 
 
+def _handover_to_another(patch: Patch) -> None:
+    """The order to hand over names another replica than the selected one."""
+
+    def another(s: Situation, event: e.PromotionSent) -> Iterator[fx.Effect]:
+        if event.handover_ms is None:
+            yield from sent(s, event)
+            return
+        master = s.state.masters[event.subject.master]
+        to = next((address for address in master.replicas if address != event.address), event.address)
+        host = s.state.shown(to.host)
+        yield fx.HandOver(master.link(), host, to.port, event.handover_ms, at_once=event.caught_up)
+
+    sent = react.REACT[e.PromotionSent]
+    patch.setitem(react.REACT, e.PromotionSent, another)
+
+
+def _promotion_sent_to_all(patch: Patch) -> None:
+    """Each replica is told to become the master."""
+
+    def everybody(s: Situation, event: e.PromotionSent) -> Iterator[fx.Effect]:
+        master = s.state.masters[event.subject.master]
+        yield from (fx.Promote(master.link(address)) for address in master.replicas)
+
+    patch.setitem(react.REACT, e.PromotionSent, everybody)
+
+
+def _promotion_given_up(patch: Patch) -> None:
+    """Bringing the replicas over is given up when it takes too long, and with it the promotion."""
+    _without_assertions(patch)
+    reconfigure = failover.PHASE_RULES[ReconfiguringReplicas]
+
+    def impatient(s: Situation, master: Master, running: Any, phase: Any) -> Iterator[e.Event]:
+        if phase.published and failover._out_of_time(s, master, running):
+            yield failover._abort(s, master, e.Abort.REPLICA_TIMEOUT)
+        else:
+            yield from reconfigure(s, master, running, phase)
+
+    def forget(state: Any, event: e.FailoverAborted) -> None:
+        state.masters[event.subject.master].failover = None
+
+    patch.setitem(failover.PHASE_RULES, ReconfiguringReplicas, impatient)
+    patch.setitem(evolve.EVOLVE, e.FailoverAborted, forget)
+
+
+def _told_as_soon_as_seen(patch: Patch) -> None:
+    """Clients are told of the promoted replica before it is on disk."""
+    _without_assertions(patch)
+
+    def seen(master: Master) -> Address:
+        phase = None if master.failover is None else master.failover.phase
+        return phase.promoted if isinstance(phase, ReconfiguringReplicas | UpdatingConfig) else master.address
+
+    patch.setattr(Master, "current_address", property(seen))
+
+
+def _told_at_the_switch(patch: Patch) -> None:
+    """The old address is told until all replicas are brought over."""
+    _without_assertions(patch)
+    patch.setattr(Master, "current_address", property(lambda master: master.address))
+
+
 def _promotion_taken_for_granted(patch: Patch) -> None:
     """The promotion is believed when it is sent, not when it is seen."""
 
@@ -400,6 +494,21 @@ def _leaked_failover(patch: Patch) -> None:
     patch.setitem(evolve.EVOLVE, e.MasterSwitched, leaky)
 
 
+def _leaked_marks(patch: Patch) -> None:
+    """How far a replica was on its way to the new master is remembered after the switch."""
+    _without_assertions(patch)
+    switched = evolve.EVOLVE[e.MasterSwitched]
+
+    def leaky(state: Any, event: e.MasterSwitched) -> None:
+        master = state.masters[event.subject.master]
+        marks = {address: replica.reconf for address, replica in master.replicas.items()}
+        switched(state, event)
+        for address, replica in master.replicas.items():
+            replica.reconf = marks.get(address, Reconf.NONE)
+
+    patch.setitem(evolve.EVOLVE, e.MasterSwitched, leaky)
+
+
 def _voters_forgotten(patch: Patch) -> None:
     """A switch forgets the other sentinels."""
     switched = evolve.EVOLVE[e.MasterSwitched]
@@ -426,6 +535,7 @@ def _reset_anyway(state: Any, event: e.MasterReset) -> None:
 
 def _all_at_once(patch: Patch) -> None:
     """parallel-syncs is not looked at."""
+    _without_assertions(patch)
     reconfigure = failover.PHASE_RULES[ReconfiguringReplicas]
 
     def hasty(s: Situation, master: Master, running: Any, phase: Any) -> Iterator[e.Event]:
@@ -483,6 +593,19 @@ def _older_configuration(patch: Patch) -> None:
     patch.setitem(senses.PERCEIVE, i.HelloHeard, lambda s, heard: (heard.hello.master,))
 
 
+def _strangers_believed(patch: Patch) -> None:
+    """The epoch in a hello counts, also when it is about a master that is not watched here."""
+    hear = topology.hear_hello
+
+    def gullible(s: Situation, hello: Any, switch: Any) -> Iterator[e.Event]:
+        if hello.master not in s.state.masters and hello.current_epoch > s.state.current_epoch:
+            yield e.EpochRaised(epoch=hello.current_epoch, subject=None)
+        yield from hear(s, hello, switch)
+
+    patch.setattr(topology, "hear_hello", gullible)
+    patch.setitem(senses.PERCEIVE, i.HelloHeard, lambda s, heard: (heard.hello.master,))
+
+
 def _my_own_peer(patch: Patch) -> None:
     """My own hello makes me my own peer (core.md Q10)."""
     hear = topology.hear_hello
@@ -505,6 +628,19 @@ def _hasty_correction(patch: Patch) -> None:
         if reading.role is Role.MASTER:
             subject = s.state.subject_of_replica(master, replica.address)
             yield e.ReplicaConverted(subject=subject, address=replica.address)
+
+    patch.setattr(topology, "correct", hasty)
+
+
+def _strays_corrected_at_once(patch: Patch) -> None:
+    """A replica that follows somebody else is brought back at its first word: its new master may be right."""
+
+    def hasty(s: Situation, master: Master, replica: Any, reading: Any) -> Iterator[e.Event]:
+        promoted = master.failover is not None and master.failover.promoted == replica.address
+        if reading.role is Role.REPLICA and s.sane(master) and not promoted:
+            if topology._follows_another(s, master, replica):
+                subject = s.state.subject_of_replica(master, replica.address)
+                yield e.ReplicaRepointed(subject=subject, address=replica.address)
 
     patch.setattr(topology, "correct", hasty)
 
@@ -566,6 +702,8 @@ DEFECTS: dict[str, Defect] = {
         _epoch_shared_with_later_ones, ("2", "3", "8", "10"), FAILOVERS, (("masters", 3),)
     ),
     "a failed save is taken for a success": Defect(_disk_failure_ignored, ("1", "4", "15"), DISKS),
+    "epochs in hellos are not counted": Defect(_epochs_in_hellos_not_counted, ("5",)),
+    "an epoch out of range": Defect(_epoch_out_of_range, ("6",)),
     "operators are answered before the disk": Defect(_operators_answered_early, ("durable",), ORDERS),
     "orders of operators are not saved": Defect(_orders_not_saved, ("durable",), ORDERS),
     "old settings are written again": Defect(_stale_settings_written, ("durable",), ORDERS),
@@ -619,10 +757,23 @@ DEFECTS: dict[str, Defect] = {
         _worst_replica, ("16",), (("power off server", 1),), (("write_ms", 50), ("failover_timeout_ms", 1000))
     ),
     "a replica follows itself": Defect(_follow_itself, ("14",)),
+    "a handover to another replica": Defect(
+        _handover_to_another, ("13",), (("operator coordinated", 10), ("kill server", 1)), (("replicas", 3),)
+    ),
+    "all replicas are promoted": Defect(_promotion_sent_to_all, ("13",)),
+    "a promotion is given up": Defect(
+        _promotion_given_up,
+        ("17",),
+        (("orders refused", 8), ("kill server", 4), ("operator failover", 4)),
+        (("replicas", 4), ("failover_timeout_ms", 1000)),
+    ),
+    "clients are told of a promotion too early": Defect(_told_as_soon_as_seen, ("23",)),
+    "the old address is told until the switch": Defect(_told_at_the_switch, ("23",)),
     "a promotion is taken for granted": Defect(_promotion_taken_for_granted, ("14",)),
     "a promotion is told before it is saved": Defect(_promotion_told_early, ("15", "1", "21", "22")),
     "the promoted address is not in the file": Defect(_promotion_not_saved, ("15",)),
     "a failover survives its switch": Defect(_leaked_failover, ("24", "21", "10", "InvariantViolation")),
+    "marks survive a switch": Defect(_leaked_marks, ("24",), FAILOVERS, (("replicas", 3),)),
     "a switch forgets the voters": Defect(_voters_forgotten, ("27",)),
     "a reset undoes a promotion": Defect(
         _promotion_forgotten_by_reset,
@@ -652,8 +803,12 @@ DEFECTS: dict[str, Defect] = {
         (("latency_ms", (40, 120)), ("pause_ms", 600)),
     ),
     "an older configuration is believed": Defect(_older_configuration, ("20", "21"), CUTS),
+    "strangers are believed": Defect(
+        _strangers_believed, ("28",), (("operator remove", 8), ("kill server", 4), ("operator failover", 4))
+    ),
     "my own hello makes me a peer": Defect(_my_own_peer, ("27",)),
     "replicas are corrected at once": Defect(_hasty_correction, ("18",), MESS),
+    "strays are corrected at once": Defect(_strays_corrected_at_once, ("18", "31"), MESS),
     "strays are left alone": Defect(_strays_left_alone, ("31",), MESS),
     "news are not believed": Defect(_deaf_to_news, ("30", "8", "22", "29"), FAILOVERS),
 }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import os
 import random
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,20 +17,34 @@ from typing import NoReturn
 import attrs
 import pytest
 
+from trio_sentinel import sim
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.decide import agreement
 from trio_sentinel.model.events import MasterRemoved, VoteCast
+from trio_sentinel.model.settings import MasterSettings
 from trio_sentinel.model.state import PHASE_WORDS
 from trio_sentinel.model.values import PeerLink, RunId
-from trio_sentinel.sim import sights, stage
-from trio_sentinel.sim.__main__ import main
-from trio_sentinel.sim.cluster import simple_cluster
+from trio_sentinel.sim import __main__ as sim_main
+from trio_sentinel.sim import sights, soaks, stage
+from trio_sentinel.sim.__main__ import main, parser
+from trio_sentinel.sim.cluster import Writer, simple_cluster
 from trio_sentinel.sim.harm import DEEDS
 from trio_sentinel.sim.options import FAULTS, Options, draw
 from trio_sentinel.sim.process import CRASH_POINTS, EFFECTS, SimSentinel
+from trio_sentinel.sim.redis import Write
 from trio_sentinel.sim.runs import WARM_UP_MS, Report, build, fill, play, run, run_options
-from trio_sentinel.sim.soak import SOMETIMES, Search, Sum, run_quietly, soak
+from trio_sentinel.sim.soaks import (
+    FAST,
+    SOMETIMES,
+    SURE_ON_FULL_STAGE,
+    Search,
+    Sum,
+    full_stage,
+    made_shorter,
+    run_quietly,
+    soak,
+)
 from trio_sentinel.sim.story import lines
 from trio_sentinel.sim.timelines import timeline
 
@@ -140,12 +156,61 @@ def test_every_fault_and_every_effect_has_its_deed() -> None:
 def test_whatever_a_soak_must_reach_is_counted_somewhere() -> None:
     """A name that nobody counts under would fail every long run."""
     modules = Path(inspect.getfile(sights)).parent.glob("*.py")
-    source = "".join(path.read_text() for path in modules if path.name != "soak.py")
+    source = "".join(path.read_text() for path in modules if path.name != "soaks.py")
     phases = [phase.__name__ for phase in PHASE_WORDS]
     counted = {f"{how} {point}" for how in ("crash", "power failure") for point in CRASH_POINTS}
     counted |= {f"{what} in {phase}" for what in ("abort", "death of a leader or candidate") for phase in phases}
     for name in SOMETIMES:
         assert name in counted or f'"{name}"' in source, name
+
+
+@pytest.mark.parametrize("words", [["--stage", "full", "soak"], ["soak", "--stage", "full"]])
+def test_the_stage_may_be_told_before_and_after_the_deed(words: list[str]) -> None:
+    assert parser().parse_args(words).stage == "full"
+    assert parser().parse_args(["soak"]).stage == "fast"
+
+
+@pytest.mark.parametrize("stage", ["fast", "full"])
+def test_what_a_soak_finds_is_made_shorter_and_can_be_replayed(
+    stage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(agreement, "vote", _fails(TypeError("no way")))
+    monkeypatch.setattr(soaks, "SHRINK_S", 1.0)
+    assert main(["soak", "--stage", stage, "--seeds", "1..4"]) == 1
+    out = capsys.readouterr().out
+    assert len(re.findall(r"faults instead of", out)) == 1, "one of the kind is enough"
+    words = shlex.split(next(line for line in out.splitlines() if "--replay" in line))
+    assert main([*words[words.index("--replay") :], "--stage", stage, "--brief"]) == 1
+    assert "TypeError: no way" in capsys.readouterr().out
+
+
+def test_no_more_than_three_kinds_of_findings_are_made_shorter() -> None:
+    """The same run again and again: nothing shorter breaks."""
+    reports = [Report(options=Options(seed=n), broken=f"property {n % 5}: no") for n in range(10)]
+    search = attrs.evolve(FAST, run=lambda options: Report(options=options))
+    told = list(made_shorter(search, reports, seconds=0.0))
+    assert [line for line in told if line.startswith("seed")] == [
+        f"seed {n}: property {n}: no (nothing shorter found)" for n in range(3)
+    ]
+
+
+def test_a_long_soak_that_reaches_too_little_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reached = next(iter(soak(range(1, 3)).seen))
+    for long_run, sure, status in ((2, "no such state", 1), (3, "no such state", 0), (2, reached, 0)):
+        search = attrs.evolve(FAST, long_run=long_run, sure=(sure,), wanted=(sure, "something else"))
+        monkeypatch.setattr(sim_main, "FAST", search)
+        assert main(["soak", "--seeds", "1..3"]) == status
+    assert "never  no such state, which proves little" in capsys.readouterr().out
+
+
+def test_what_the_full_stage_surely_reaches_is_some_of_what_it_should() -> None:
+    search = full_stage()
+    assert set(search.sure) < set(search.wanted)
+    assert search.demanded(499) == ()
+    assert set(search.demanded(500)) > set(SURE_ON_FULL_STAGE)
+    assert "nuisance flood" in search.sure
 
 
 def _fails(error: BaseException) -> Callable[..., NoReturn]:
@@ -189,6 +254,25 @@ def test_who_stops_a_soak_is_no_finding(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(agreement, "vote", _fails(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         soak(range(5), jobs=1)
+
+
+@pytest.mark.parametrize("name", sim.__all__)
+def test_what_the_package_offers_is_there_and_says_what_it_is(name: str) -> None:
+    """A module of the same name would take its place as soon as somebody imports it."""
+    offered = getattr(sim, name)
+    assert not inspect.ismodule(offered)
+    assert importlib.util.find_spec(f"trio_sentinel.sim.{name}") is None
+    assert name.isupper() or offered.__doc__
+
+
+def test_what_a_plan_would_live_through_can_be_asked_from_python() -> None:
+    plan = sim.Plan(settings=MasterSettings(quorum=2, down_after_ms=1000, failover_timeout_ms=3000))
+    outlook = sim.Outlook(plan)
+    for task in sim.tasks(plan, runs=1):
+        outlook.add(sim.sample(task))
+    assert outlook.count == len([one for one in sim.INCIDENTS.values() if not one.many_zones])
+    assert outlook.samples["power"] == [sim.rehearse(plan, "power", seed=0)]
+    assert all(isinstance(lesson, str) for lesson in sim.lessons(outlook))
 
 
 def test_a_soak_tells_what_it_did(capsys: pytest.CaptureFixture[str]) -> None:
@@ -273,6 +357,31 @@ def test_a_gap_that_is_open_at_the_end_counts_and_lost_writes_are_told() -> None
     assert loss.first_ms < before_ms < loss.last_ms
     assert any(line.startswith(f"lost: {loss.count} writes to mymaster between") for line in lines(report))
     assert any(re.search(r"accepted by a[23], not held by a[23] at the end$", line) for line in timeline(report))
+
+
+def test_a_client_between_two_masters_loses_writes_of_each_time_as_a_master() -> None:
+    """What went to the other one meanwhile is told, or one long loss would be read into it."""
+    cluster = simple_cluster(7)
+    master, heir, _ = cluster.servers.values()
+    writer = Writer(cluster, "mymaster", 250, [], accepted_by={1: master.address, 2: heir.address, 3: master.address})
+    writes = ((1, 1, 4), (2, 1, 5), (3, 2, 1), (4, 1, 6), (5, 3, 1))
+    writer.writes += [Write(1_000_000 + at_ms, branch, offset) for at_ms, branch, offset in writes]
+    cluster.writers["mymaster"] = writer
+    heir.branch, heir.offset, heir.lineage = 2, 1, {1: 4}
+    for sentinel in cluster.each_up():
+        sentinel.engine.state.masters["mymaster"].address = heir.address
+    report = Report(options=Options(seed=7))
+    fill(report, cluster)
+    assert report.lost == 3
+    shorts = {master.address: "a1", heir.address: "a2"}
+    first, second = (loss.told(shorts.__getitem__) for loss in report.losses)
+    assert first.startswith("lost: 2 writes to mymaster between 0.002 and 0.004 s (1 more went elsewhere meanwhile), ")
+    assert first.endswith(", accepted by a1, not held by a2 at the end")
+    assert second == "lost: 1 write to mymaster at 0.005 s, accepted by a1, not held by a2 at the end"
+    heir.branch = 4
+    writer.accepted_by[3] = heir.address
+    fill(report, cluster)
+    assert report.losses[-1].told().endswith(f", accepted by {heir.address}, which lost them itself")
 
 
 def test_a_sum_tells_the_median_and_the_worst_gap() -> None:

@@ -19,7 +19,7 @@ from trio_sentinel.sim.rehearsal import INCIDENTS, Sample, Task, percentile
 from trio_sentinel.sim.runs import DEAD_END, NO_EXAM, NO_REST, Report, run_options
 from trio_sentinel.sim.screen import PlainScreen
 from trio_sentinel.sim.shrinking import shrink
-from trio_sentinel.sim.soak import Sum
+from trio_sentinel.sim.soaks import Sum
 from trio_sentinel.sim.timelines import timeline
 
 from .defects import DEFECTS
@@ -256,6 +256,7 @@ def test_a_configuration_is_rehearsed(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "quorum 1, down after 1000 ms, failover timeout 3000 ms" in out
     assert "zone 2: 1 replica, 2 sentinels" in out
     assert "an even number of sentinels" in out
+    assert "nothing below is about other\n" in out
     for incident in INCIDENTS.values():
         assert incident.title in out
     assert conf.read_bytes() == before
@@ -270,3 +271,22 @@ def test_a_configuration_that_cannot_be_used_is_refused(tmp_path: Path, capsys: 
     conf.write_text("sentinel monitor cache\n")
     assert main(["--config", str(conf)]) == command.CANNOT
     assert len(capsys.readouterr().err.splitlines()) >= 4
+
+
+@pytest.mark.parametrize("option", ["--replicas", "--sentinels"])
+def test_counts_beside_places_are_refused(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Places say how many there are; which of the two was meant?"""
+    conf = tmp_path / "sentinel.conf"
+    conf.write_text("sentinel monitor cache 10.0.0.5 6379 2\n")
+    with pytest.raises(SystemExit) as refused:
+        main(["--config", str(conf), "--zones", "ms,rs", option, "5"])
+    assert refused.value.code == command.CANNOT
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith(f"trio-sentinel simulate: error: argument {option}: not allowed with the places of --zones")
+
+
+def test_one_master_is_all_and_nothing_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    conf = tmp_path / "sentinel.conf"
+    conf.write_text("sentinel monitor cache 10.0.0.5 6379 2\n")
+    assert main(["--config", str(conf), "--zones", "ms,rs", "--runs", "1", "--jobs", "1", "--seconds", "0"]) == 0
+    assert "nothing below is about" not in capsys.readouterr().out

@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterator
 
 from trio_sentinel.model.rhythm import PINGS_A_SECOND
-from trio_sentinel.sim.options import Options
+from trio_sentinel.sim.options import Options, parse
 from trio_sentinel.sim.runs import build, guarded
-from trio_sentinel.sim.soak import FAST, LONG_RUN, Search, soak
+from trio_sentinel.sim.soaks import FAST, LONG_FULL_RUN, LONG_RUN, full_stage, made_shorter, soak
 from trio_sentinel.sim.story import lines
 
 SPEED_MS = 60_000
@@ -25,24 +25,39 @@ def _seed_range(text: str) -> tuple[int, int]:
     return int(first), int(last)
 
 
+def _options(text: str) -> Options:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _add_stage(to: argparse.ArgumentParser, *, default: str) -> None:
+    to.add_argument("--stage", choices=("fast", "full"), default=default, help="full: with the real runtime")
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     whole = argparse.ArgumentParser(
         prog="python -m trio_sentinel.sim", description="Rehearse failures on virtual time."
     )
     whole.add_argument("--seed", type=int, help="tell the story of one seed")
-    whole.add_argument("--stage", choices=("fast", "full"), default="fast", help="full: with the real runtime")
+    whole.add_argument("--replay", metavar="OPTIONS", type=_options, help="of the options that a finding tells")
+    _add_stage(whole, default="fast")
     whole.add_argument("--brief", action="store_true", help="only the last line of it")
     deeds = whole.add_subparsers(dest="deed")
     many = deeds.add_parser("soak", help="run many seeds")
     many.add_argument("--seeds", type=_seed_range, help="A..B, for the seeds A to B-1; else fresh ones")
     many.add_argument("--seconds", type=float, help="stop after this long; the default without --seeds is 60")
+    _add_stage(many, default=argparse.SUPPRESS)
     many.add_argument("--jobs", type=int, default=1)
+    many.add_argument("--no-shrink", action="store_true", help="do not look for a shorter form of what is found")
     deeds.add_parser("speed", help="how fast a healthy deployment of five sentinels and five servers is simulated")
     many.add_argument(
         "--sometimes",
         action="store_true",
-        help=f"fail when an interesting state was never reached, as after {LONG_RUN} seeds anyway",
+        help=f"fail when an interesting state was never reached, as after {LONG_RUN} seeds anyway; on the full stage "
+        f"some of them must be after {LONG_FULL_RUN}",
     )
     return whole
 
@@ -54,23 +69,15 @@ def main(arguments: list[str] | None = None) -> int:
         return _soak(options)
     if options.deed == "speed":
         return _speed()
+    search = full_stage() if options.stage == "full" else FAST
     seed = random.SystemRandom().randrange(10**9) if options.seed is None else options.seed
     began_s = time.monotonic()
-    search = _search(options)
-    report = guarded(search.run, search.draw(seed))
+    report = guarded(search.run, options.replay or search.draw(seed))
     for line in [report.line] if options.brief else lines(report):
         print(line)
     real_s = time.monotonic() - began_s
     print(f"{report.virtual_ms / 1000 / real_s:.0f} virtual seconds a second", file=sys.stderr)
     return int(report.broken is not None)
-
-
-def _search(options: argparse.Namespace) -> Search:
-    if options.stage == "fast":
-        return FAST
-    from trio_sentinel.sim import stage  # brings Trio with it
-
-    return Search(stage.draw_full, stage.run_full_options, stage.SOMETIMES)
 
 
 def _soak(options: argparse.Namespace) -> int:
@@ -82,15 +89,17 @@ def _soak(options: argparse.Namespace) -> int:
         seconds = 60.0 if seconds is None else seconds
     else:
         seeds = iter(range(*options.seeds))
-    search = _search(options)
+    search = full_stage() if options.stage == "full" else FAST
     total = soak(seeds, search=search, jobs=options.jobs, seconds=seconds)
     for name, count in sorted(total.seen.items()):
         print(f"{count:>8}  {name}")
-    missing = total.never_seen(search.wanted)
-    for name in missing:
-        print(f"   never  {name}")
-    needed = options.sometimes or (total.runs >= LONG_RUN and options.stage == "fast")
-    return int(bool(total.findings) or (needed and bool(missing)))
+    demanded = search.demanded(total.runs, all_of_them=options.sometimes)
+    for name in total.never_seen(search.wanted):
+        print(f"   never  {name}{', which proves little' if name in demanded else ''}")
+    if not options.no_shrink:
+        for line in made_shorter(search, total.findings):
+            print(line, flush=True)
+    return int(bool(total.findings or total.never_seen(demanded)))
 
 
 def _speed() -> int:

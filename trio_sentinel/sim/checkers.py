@@ -119,6 +119,8 @@ class Checker:
         """How many votes stock members gave a second time."""
         self.doubles: set[RunId] = set()
         """Identities that two processes had at once, by an operator's copy of a file: they promise nothing."""
+        self.double_ballots: dict[MasterEpoch, set[tuple[str, RunId]]] = {}
+        """What they voted, by process: each may give a vote of its own, and may be known under its former identity."""
 
     # ------------------------------------------------------------ lives
 
@@ -225,20 +227,26 @@ class Checker:
         epoch = master.failover.epoch
         known = _line(sentinel, name)
         require(known is not None and known.leader_epoch >= epoch, 4, f"{sentinel.name} counts a vote not on disk")
-        if shadow.my_id in self.doubles:
-            return
         used = self._past(shadow).attempts
-        require((name, epoch) not in used, 10, f"{sentinel.name} stands twice in epoch {epoch} of {name}")
+        fresh = (name, epoch) not in used or shadow.my_id in self.doubles
+        require(fresh, 10, f"{sentinel.name} stands twice in epoch {epoch} of {name}")
         used.add((name, epoch))
         self._ballot(sentinel, name, epoch, shadow.my_id, shadow.my_id)
 
     def _ballot(self, sentinel: SimSentinel, name: str, epoch: Epoch, voter: RunId, candidate: RunId) -> None:
         """Property 3: over all replies ever sent, one vote for each voter, master and epoch."""
         if voter in self.doubles:
+            self.double_ballots.setdefault((name, epoch), set()).add((sentinel.name, candidate))
             return
         ballots = self.ballots.setdefault((name, epoch), {})
         given = ballots.setdefault(voter, candidate)
         require(given == candidate, 3, f"{sentinel.name} voted twice in epoch {epoch} of {name}")
+
+    def votes_for(self, candidate: RunId, key: MasterEpoch) -> int:
+        """How many votes were really given to `candidate`, the second ones of stock included."""
+        votes = [chosen for chosen in self.ballots.get(key, {}).values() if chosen == candidate]
+        doubles = [chosen for _, chosen in self.double_ballots.get(key, ()) if chosen == candidate]
+        return len(votes) + len(doubles) + self.repeated[key]
 
     def _failover_started(self, sentinel: SimSentinel, shadow: Shadow, event: e.FailoverStarted) -> None:
         """Property 11. (A lost election may be repeated soon: then the fold has no ``attempt_at_ms``.)"""
@@ -263,10 +271,12 @@ class Checker:
         if manner is not Manner.FORCED:
             needed = max(master.voters // 2 + 1, master.settings.quorum)
             require(event.votes >= needed, 9, f"{sentinel.name} leads with {event.votes} of {needed} votes")
-            cast = self.ballots.get((name, epoch), {})
-            real = sum(1 for candidate in cast.values() if candidate == shadow.my_id) + self.repeated[name, epoch]
-            honest = event.votes <= real or bool(self.doubles)
-            require(honest, 7, f"{sentinel.name} counts {event.votes} votes in epoch {epoch}, {real} were given")
+            real = self.votes_for(shadow.my_id, (name, epoch))
+            require(
+                event.votes <= real,
+                7,
+                f"{sentinel.name} counts {event.votes} votes in epoch {epoch}, {real} were given",
+            )
         self.add_leader((name, epoch), Leader(shadow.my_id, manner, event.votes, self.cluster.world.now_ms))
         self.cluster.leader_elected(sentinel, master, manner)
 
@@ -292,7 +302,8 @@ class Checker:
             self.cluster.seen["two leaders in one epoch, one of them stock (Q1)"] += 1
             return
         voters = len(self.cluster.identities) + self.repeated[name, epoch]
-        lawful = one.votes + other.votes <= voters or bool(self.doubles)
+        voters += len(self.double_ballots.get((name, epoch), ()))
+        lawful = one.votes + other.votes <= voters
         require(lawful, 8, f"two leaders of {name} in epoch {epoch}: {one.votes} and {other.votes} of {voters} votes")
         self.cluster.seen["two leaders whose voters did not know each other"] += 1
 
@@ -400,7 +411,7 @@ class Checker:
         said = sentinel.said.get(master.link(address))
         require(said is not None, 18, f"{sentinel.name} corrects {address}, of which it has heard nothing")
         assert said is not None
-        waited_ms = now_ms - said.since_ms
+        waited_ms = now_ms - (min(said.since_ms, said.state_since_ms) if said.hands_over else said.since_ms)
         require(waited_ms > patience_ms, 18, f"{sentinel.name} corrects {address} after {waited_ms} ms")
 
     def _switched(self, sentinel: SimSentinel, shadow: Shadow, event: e.MasterSwitched) -> None:
@@ -527,13 +538,17 @@ class Checker:
 
     def one_address(self, sentinel: SimSentinel, name: str, epoch: Epoch, address: Address) -> None:
         """Property 22, as told in a hello."""
-        if epoch > 0 and (name, epoch) not in self.contested and not self.doubles:
+        if epoch > 0 and (name, epoch) not in self.contested and not self._led_by_a_double(name, epoch):
             first, who = self.configurations.setdefault((name, epoch), (address, sentinel.name))
             require(
                 first == address,
                 22,
                 f"{who} says {name} is at {first}, {sentinel.name} says {address}, both in epoch {epoch}",
             )
+
+    def _led_by_a_double(self, name: str, epoch: Epoch) -> bool:
+        """Whether two processes may have led under one identity."""
+        return bool(self.doubles) and any(one.run_id in self.doubles for one in self.leaders.get((name, epoch), ()))
 
     def _ask(self, sentinel: SimSentinel, effect: fx.AskPeer) -> None:
         """Properties 1 and 4: nobody is asked for a vote before our own is on disk. (A plain question carries an epoch

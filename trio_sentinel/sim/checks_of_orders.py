@@ -33,18 +33,31 @@ DECISIONS: frozenset[type[e.Event]] = frozenset(
 
 @frozen
 class Following:
-    """What a server says of whom it follows, and since when."""
+    """What a server says of whom it follows, and of a handover, and since when."""
 
-    words: tuple[Role | None, str | None, int | None, str | None]
+    whom: tuple[Role | None, str | None, int | None]
     since_ms: Millis
+    state: str | None
+    state_since_ms: Millis
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether it says that a handover is going on."""
+        return self.state not in (None, "no-failover")
 
 
 def note_following(said: dict[LinkId, Following], link: ServerLink, reading: InfoReading, now_ms: Millis) -> None:
     """One INFO was heard."""
-    words = reading.role, reading.master_host, reading.master_port, reading.failover_state
+    whom, state = (reading.role, reading.master_host, reading.master_port), reading.failover_state
     before = said.get(link)
-    if before is None or before.words != words:
-        said[link] = Following(words, now_ms)
+    if before is not None and reading.role is not Role.REPLICA:
+        whom = before.whom  # it follows nobody; whom it follows when it does again is judged against who it was before
+    if before is None:
+        said[link] = Following(whom, now_ms, state, now_ms)
+    elif (whom, state) != (before.whom, before.state):
+        since_ms = before.since_ms if whom == before.whom else now_ms
+        state_since_ms = before.state_since_ms if state == before.state else now_ms
+        said[link] = Following(whom, since_ms, state, state_since_ms)
 
 
 @define(eq=False)

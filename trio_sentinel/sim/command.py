@@ -25,8 +25,8 @@ from trio_sentinel.sim.pool import in_parallel
 from trio_sentinel.sim.rehearsal import INCIDENTS, Outlook, Sample, percentile
 from trio_sentinel.sim.runs import Report, excuses, run_options
 from trio_sentinel.sim.screen import Screen, open_screen
-from trio_sentinel.sim.shrinking import shrink
-from trio_sentinel.sim.soak import FAST, Sum, run_quietly
+from trio_sentinel.sim.shrinking import shortened, shrink
+from trio_sentinel.sim.soaks import FAST, Sum, run_quietly
 from trio_sentinel.sim.timelines import timeline
 
 FOUND = 1
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     0: nothing was found; 1: a property is broken; 2: the words or the configuration cannot be used; 130: interrupted.
     Raises SystemExit for ``--help`` and for words it does not know.
     """
-    given = _parser().parse_args(argv)
+    given = _parsed(argv)
     try:
         with open_screen(plain=given.plain) as screen:
             if given.config is not None:
@@ -58,6 +58,17 @@ def main(argv: Sequence[str]) -> int:
         return CANNOT
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    parser = _parser()
+    given = parser.parse_args(argv)
+    if given.zones is not None and not given.zones.isdigit():
+        for option in ("replicas", "sentinels"):
+            if getattr(given, option) is not None:
+                letters = f"{given.zones} says already how many {option} there are"
+                parser.error(f"argument --{option}: not allowed with the places of --zones: {letters}")
+    return given
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     plan = parser.add_argument_group("your own deployment")
     plan.add_argument("--config", metavar="FILE", help="a sentinel.conf: its quorum, its timeouts, whom it knows")
     plan.add_argument("--master", metavar="NAME", help="which of its masters (default: the first)")
-    plan.add_argument("--replicas", type=int, metavar="N", help="default: as many as the file knows, else 2")
+    plan.add_argument("--replicas", type=_count, metavar="N", help="default: as many as the file knows, else 2")
     plan.add_argument("--sentinels", type=_positive, metavar="N", help="default: as many as the file knows, else 3")
     plan.add_argument(
         "--zones",
@@ -95,6 +106,13 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--zone-latency", type=int, default=0, metavar="MS", help="in addition between zones")
     plan.add_argument("--min-replicas", type=int, default=0, metavar="N", help="min-replicas-to-write of the servers")
     return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return number
 
 
 def _positive(text: str) -> int:
@@ -159,9 +177,7 @@ def _show_finding(report: Report, given: argparse.Namespace, screen: Screen) -> 
         return
     shorter = shrink(report, seconds=30)
     if shorter is not report:
-        what = f"{len(shorter.faults)} faults instead of {len(report.faults)}"
-        what += f", {shorter.virtual_ms / 1000:.0f} s instead of {report.virtual_ms / 1000:.0f} s"
-        screen.say(f"    made shorter ({what}):")
+        screen.say(f"    made shorter ({shortened(report, shorter)}):")
         screen.say(f"    trio-sentinel simulate --replay '{shorter.options.text}'")
 
 
@@ -191,8 +207,12 @@ def _show_tally(tally: Sum, past_s: float, screen: Screen) -> None:
 
 
 def _rehearse(given: argparse.Namespace, screen: Screen) -> int:
-    plan = _plan(given)
+    masters = _configured(given.config)
+    plan = _plan(_chosen(masters, given), given)
     screen.title(f"{plan.name}, as {given.config} has it")
+    others = [line.name for line in masters if line.name != plan.name]
+    if others:
+        screen.say(f"  one master at a time (see --master), so nothing below is about {', '.join(others)}")
     _show_plan(plan, screen)
     screen.title("At first sight")
     doubts = list(warnings(plan))
@@ -214,8 +234,7 @@ def _rehearse(given: argparse.Namespace, screen: Screen) -> int:
     return 0
 
 
-def _plan(given: argparse.Namespace) -> Plan:
-    line = _configured(given.config, given.master)
+def _plan(line: MasterSnapshot, given: argparse.Namespace) -> Plan:
     replicas = given.replicas if given.replicas is not None else len(line.replicas) or 2
     sentinels = given.sentinels or (len(line.peers) + 1 if line.peers else 3)
     if given.zones is None or given.zones.isdigit():
@@ -238,8 +257,8 @@ def _plan(given: argparse.Namespace) -> Plan:
     )
 
 
-def _configured(path: str, name: str | None) -> MasterSnapshot:
-    """The master that a configuration file watches. Raises ConfigError, StartupError or ValueError."""
+def _configured(path: str) -> tuple[MasterSnapshot, ...]:
+    """The masters that a configuration file watches. Raises ConfigError or StartupError."""
     from trio_sentinel.wire.conf import load_configuration
 
     try:
@@ -255,10 +274,14 @@ def _configured(path: str, name: str | None) -> MasterSnapshot:
         resolve=lambda host: host if is_ip(host) else None,
         working_dir=str(Path.cwd()),
     )
-    masters = loaded.snapshot.masters
+    return loaded.snapshot.masters
+
+
+def _chosen(masters: tuple[MasterSnapshot, ...], given: argparse.Namespace) -> MasterSnapshot:
+    name: str | None = given.master
     found = next((line for line in masters if name in (None, line.name)), None)
     if found is None:
-        raise ValueError(f"{path} watches no master" + ("" if name is None else f" named {name}"))
+        raise ValueError(f"{given.config} watches no master" + ("" if name is None else f" named {name}"))
     return found
 
 

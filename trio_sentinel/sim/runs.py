@@ -47,12 +47,14 @@ MAX_WAITING = 20_000
 
 @frozen(kw_only=True)
 class Loss:
-    """Acknowledged writes, accepted by one server one after the other, that the last master does not have."""
+    """Acknowledged writes of one branch, so of one time as a master, that the last master does not have."""
 
     name: str
     count: int
     first_ms: int
     last_ms: int
+    others: int
+    """How many writes went elsewhere in that time: then sentinels named more than one master."""
     accepted_by: Address | None
     """None where the client does not know."""
     missed_by: Address
@@ -62,9 +64,13 @@ class Loss:
         """In one line, with `short` names of servers."""
         first, last = ((at_ms - 1_000_000) / 1000 for at_ms in (self.first_ms, self.last_ms))
         span = f"at {first:.3f} s" if self.count == 1 else f"between {first:.3f} and {last:.3f} s"
-        by = "" if self.accepted_by is None else f", accepted by {short(self.accepted_by)}"
+        others = f" ({self.others} more went elsewhere meanwhile)" if self.others else ""
         writes = "1 write" if self.count == 1 else f"{self.count} writes"
-        return f"lost: {writes} to {self.name} {span}{by}, not held by {short(self.missed_by)} at the end"
+        by = "" if self.accepted_by is None else f", accepted by {short(self.accepted_by)}"
+        end = f", not held by {short(self.missed_by)} at the end"
+        if self.accepted_by == self.missed_by:
+            end = ", which lost them itself"
+        return f"lost: {writes} to {self.name} {span}{others}{by}{end}"
 
 
 @define(eq=False, kw_only=True)
@@ -480,14 +486,15 @@ def fill(report: Report, cluster: Cluster) -> None:
 
 def _losses(writer: Writer, holder: FakeServer) -> Iterator[Loss]:
     lost = [write for write in writer.writes if not holder.has(write)]
-    by = writer.accepted_by
-    for _, group in itertools.groupby(lost, key=lambda write: str(by.get(write.branch, write.branch))):
-        here = list(group)
+    for branch in dict.fromkeys(write.branch for write in lost):
+        here = [write for write in lost if write.branch == branch]
+        meanwhile = [write for write in writer.writes if here[0].at_ms <= write.at_ms <= here[-1].at_ms]
         yield Loss(
             name=writer.name,
             count=len(here),
             first_ms=here[0].at_ms,
             last_ms=here[-1].at_ms,
-            accepted_by=by.get(here[0].branch),
+            others=len(meanwhile) - len(here),
+            accepted_by=writer.accepted_by.get(branch),
             missed_by=holder.address,
         )

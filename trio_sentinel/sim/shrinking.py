@@ -58,6 +58,16 @@ def shrink(report: Report, *, runs: int = 200, seconds: float = 60.0, run: Run =
     return shrinking.report
 
 
+def shortened(before: Report, after: Report) -> str:
+    """How much shorter a run became."""
+    if after is before:
+        return "nothing shorter found"
+    return (
+        f"{len(after.faults)} faults instead of {len(before.faults)}, "
+        f"{after.virtual_ms / 1000:.0f} s instead of {before.virtual_ms / 1000:.0f} s"
+    )
+
+
 def _end_with_the_failure(shrinking: Shrinking) -> None:
     """No harm after the failure; and when it came in peace, peace as early as it still comes."""
     options = shrinking.report.options

@@ -1,5 +1,5 @@
 """Interesting states that a run may come through, counted when they are met: a search that never meets them proves
-little (``soak.SOMETIMES``). Nothing here judges."""
+little (``soaks.SOMETIMES``). Nothing here judges."""
 
 from __future__ import annotations
 

@@ -182,8 +182,7 @@ class StockChecker:
             require(event.votes >= needed, 9, f"{sentinel.name} leads with {event.votes} of {needed} votes")
         whole, key = self.whole, (name, attempt.epoch)
         my_id = sentinel.engine.state.my_id
-        given = sum(1 for candidate in whole.ballots.get(key, {}).values() if candidate == my_id)
-        honest = event.votes <= given + whole.repeated[key]
+        honest = event.votes <= whole.votes_for(my_id, key)
         if not honest:
             whole.spoil(*key, "a stock member leads with votes of another epoch (Q1)")
         whole.add_leader(key, Leader(my_id, attempt.manner, event.votes, whole.cluster.world.now_ms, honest))

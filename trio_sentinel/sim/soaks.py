@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 import sys
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from attrs import Factory, define, frozen
 from trio_sentinel.sim.options import Options, draw
 from trio_sentinel.sim.pool import in_parallel
 from trio_sentinel.sim.runs import Report, Run, guarded, run_options
+from trio_sentinel.sim.shrinking import shortened, shrink
 
 SOMETIMES: tuple[str, ...] = (
     "TILT",
@@ -54,8 +56,22 @@ SOMETIMES: tuple[str, ...] = (
     "a stock member takes an epoch without its address (Q5)",
 )
 """What a long soak must reach, or it proves little."""
+SURE_ON_FULL_STAGE: tuple[str, ...] = (
+    "TILT",
+    "two candidates in one epoch",
+    "abort in WaitingForVotes",
+    "crash during a save",
+    "a shutdown in good order",
+    "a switch heard by a subscriber",
+)
+"""What LONG_FULL_RUN seeds of the full stage surely reach, beside each nuisance: one seed in eighteen or more did."""
 LONG_RUN = 2000
 """After so many seeds each of them must have been met."""
+LONG_FULL_RUN = 500
+SHRUNK = 3
+"""So many findings are made shorter, of different kinds ..."""
+SHRINK_S = 20.0
+"""... and each for so long."""
 PROGRESS_S = 10.0
 
 
@@ -116,9 +132,34 @@ class Search:
     run: Run
     wanted: tuple[str, ...]
     """What a long soak must reach there, or it proves little."""
+    sure: tuple[str, ...] = ()
+    """What one of `long_run` seeds surely reaches; a soak that does not is broken itself."""
+    long_run: int = LONG_RUN
+    replay: str = "trio-sentinel simulate"
+    """What runs options again that are given after ``--replay``."""
+
+    def demanded(self, runs: int, *, all_of_them: bool = False) -> tuple[str, ...]:
+        """What so many runs must have reached."""
+        if all_of_them:
+            return self.wanted
+        return self.sure if runs >= self.long_run else ()
 
 
-FAST = Search(draw, run_options, SOMETIMES)
+FAST = Search(draw, run_options, SOMETIMES, SOMETIMES)
+
+
+def full_stage() -> Search:
+    """On the full stage. Brings Trio with it."""
+    from trio_sentinel.sim import stage
+
+    return Search(
+        draw=stage.draw_full,
+        run=stage.run_full_options,
+        wanted=stage.SOMETIMES,
+        sure=(*SURE_ON_FULL_STAGE, *(name for name in stage.SOMETIMES if name.startswith("nuisance "))),
+        long_run=LONG_FULL_RUN,
+        replay="python -m trio_sentinel.sim --stage full",
+    )
 
 
 def run_quietly(search: Search, seed: int) -> Report:
@@ -159,6 +200,17 @@ def _gather(reports: Iterator[Report], total: Sum, began_s: float, seconds: floa
             break
     print(progress(total, time.monotonic() - began_s), file=out, flush=True)
     return total
+
+
+def made_shorter(search: Search, findings: Iterable[Report], *, seconds: float | None = None) -> Iterator[str]:
+    """The first finding of each kind, SHRUNK of them at most, as a command that runs the least that still fails."""
+    kinds: dict[str | None, Report] = {}
+    for report in findings:
+        kinds.setdefault(report.number, report)
+    for report in itertools.islice(kinds.values(), SHRUNK):
+        shorter = shrink(report, seconds=SHRINK_S if seconds is None else seconds, run=search.run)
+        yield f"seed {report.options.seed}: {shorter.broken} ({shortened(report, shorter)})"
+        yield f"    {search.replay} --replay {shlex.quote(shorter.options.text)}"
 
 
 def progress(total: Sum, real_s: float) -> str:
