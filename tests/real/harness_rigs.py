@@ -119,6 +119,10 @@ class Rig(ABC):
         """An ACL takes one command from the default user."""
 
     @abstractmethod
+    def hide(self, name: str) -> None:
+        """``replica-announced no``."""
+
+    @abstractmethod
     def lose_data(self, name: str) -> None:
         """For a server that is killed: it will start without data."""
 
@@ -337,6 +341,9 @@ class RealRig(Rig):
     def forbid(self, name: str, word: str) -> None:
         assert shape(self.line(name).ask("ACL", "SETUSER", "default", f"-{word}")) == "OK"
 
+    def hide(self, name: str) -> None:
+        assert shape(self.line(name).ask("CONFIG", "SET", "replica-announced", "no")) == "OK"
+
     def lose_data(self, name: str) -> None:
         assert not (self._servers[name].conf_path.parent / "dump.rdb").exists(), "it saves nothing by itself"
 
@@ -464,6 +471,9 @@ class FakeRig(Rig):
 
     def forbid(self, name: str, word: str) -> None:
         self._servers[name].forbidden = word.encode()
+
+    def hide(self, name: str) -> None:
+        self._servers[name].announced = False
 
     def lose_data(self, name: str) -> None:
         self._empty.add(name)

@@ -338,6 +338,15 @@ def forbidden(rig: Rig) -> Story:
     return [*told, rig.tell(rig.info("B"))]
 
 
+def hidden(rig: Rig) -> Story:
+    """A replica that is not to be announced says so; its master lists it all the same, and it can be promoted."""
+    rig.hide("B")
+    told: Story = [rig.tell(rig.info("B")), rig.tell(rig.info("A"))]
+    rig.line("B").ask("SLAVEOF", "NO", "ONE")
+    rig.wait(lambda: len(rig.info("A").replicas) == 1)
+    return [*told, rig.tell(rig.info("B")), rig.tell(rig.info("A"))]
+
+
 SCENARIOS: tuple[Callable[[Rig], Story], ...] = (
     small_talk,
     promotion,
@@ -353,6 +362,7 @@ SCENARIOS: tuple[Callable[[Rig], Story], ...] = (
     without_data,
     whole_copy,
     forbidden,
+    hidden,
 )
 
 

@@ -60,6 +60,8 @@ OURS = "ours"
 MEMBERS: tuple[str, ...] = (OURS, "redis 7", "valkey 9")
 MIXED_SHARE = 0.25
 """How many of the runs have stock sentinels in their quorum."""
+UNANNOUNCED_SHARE = 0.04
+"""How many of the runs have replicas that clients are not told of."""
 QUICK_PINGS_SHARE = 0.05
 """How many of the runs PING more than once a second: they cost three times as much."""
 LOSS_SHARE = 0.2
@@ -119,6 +121,8 @@ class Options:
     write_ms: int = 250
     pings_a_second: int = 0
     """What each of our sentinels may spend to PING more often than once a second, as the daemon does."""
+    unannounced: bool = False
+    """Whether each master's first replica has ``replica-announced no``."""
     named: bool = False
     """Whether servers have host names, which everybody resolves and tells; only without stock members."""
     spared: tuple[int, ...] = ()
@@ -196,7 +200,9 @@ def _with_replication(options: Options) -> Options:
     longest_ms = options.failover_timeout_ms // 3
     low, high = dice.choice(((0, 0), (5, 50), (5, 50), (50, 300), (500, 3000)))
     resync_ms = min(low, longest_ms), min(high, longest_ms)
-    return evolve(options, resync_ms=resync_ms, backlog_writes=dice.choice((1_000_000, 1_000_000, 20, 2)))
+    backlog_writes = dice.choice((1_000_000, 1_000_000, 20, 2))
+    unannounced = dice.random() < UNANNOUNCED_SHARE
+    return evolve(options, resync_ms=resync_ms, backlog_writes=backlog_writes, unannounced=unannounced)
 
 
 def _members(seed: int, sentinels: int) -> tuple[str, ...]:

@@ -72,6 +72,8 @@ class FakeServer:
     wires: dict[int, Wire] = Factory(dict)
     mood: Mood = Mood.WELL
     priority: int = 100
+    announced: bool = True
+    """``replica-announced``: whether sentinels tell clients of it; they watch and promote it all the same."""
     offset: int = 1
     branch: int = 0
     lineage: dict[int, int] = Factory(dict)
@@ -462,6 +464,6 @@ class FakeServer:
             priority=self.priority,
             repl_offset=self._shown[2],
             written_offset=None if following else self.offset,
-            announced=True,
+            announced=self.announced,
             failover_state="failover-in-progress" if self.handing_over else "no-failover",
         )

@@ -164,8 +164,9 @@ def populate(cluster: Cluster, options: Options) -> None:
                 cluster.network.names.add(host, server_ip(n, k + 1))
         first = cluster.add_server(hosts[0], home=name)
         masters[name] = first.address
-        for host in hosts[1:]:
-            cluster.add_server(host, first.address, home=name)
+        replicas = [cluster.add_server(host, first.address, home=name) for host in hosts[1:]]
+        for replica in replicas[:1]:
+            replica.announced = not options.unannounced
     settings = MasterSettings(
         quorum=options.quorum,
         down_after_ms=options.down_after_ms,
