@@ -172,7 +172,7 @@ def restart_clocks(s: Situation, name: str) -> None:
         sense.info_at_ms = sense.info_sent_at_ms = None
         sense.info_in_flight = False
         sense.conf_changed_at_ms = s.now_ms
-        sense.master_host = sense.master_port = None
+        sense.master_host, sense.master_port = None, 0
         sense.failover_state_since_ms = s.now_ms
         sense.script_kill_sent = False
         sense.hello_at_ms = sense.hello_sent_at_ms = None
