@@ -228,6 +228,20 @@ def test_replica_of_another_is_repointed_after_the_failover_timeout(reading: Inf
     assert (heard.one(fx.Repoint).host, heard.one(fx.Repoint).port) == (MASTER.host, MASTER.port)
 
 
+def test_whom_a_replica_followed_before_a_switch_does_not_shorten_its_wait() -> None:
+    """Core.md 5.3 E, 12: the record is new after a switch, and the wait begins with what is heard first."""
+    kit = given(failover_timeout_ms=15_000)
+    kit.muted |= {fx.PollInfo, fx.Repoint}
+    kit.info(R1, master_info())
+    assert kit.hello(P1, epoch=5, master=R2, config_epoch=5).has(e.MasterSwitched)
+    kit.wait(20_000)
+    kit.info(R2, master_info())
+    assert not kit.info(R1, replica_info(MASTER)).has(e.ReplicaRepointed), "it says so for the first time"
+    kit.wait(15_001)
+    kit.info(R2, master_info())
+    assert kit.info(R1, replica_info(MASTER)).has(e.ReplicaRepointed)
+
+
 def test_every_change_of_its_mind_starts_the_wait_anew() -> None:
     kit, since_ms = stray(replica_info(R2))
     kit.wait(10_000)
