@@ -236,11 +236,15 @@ class Checker:
     def _ballot(self, sentinel: SimSentinel, name: str, epoch: Epoch, voter: RunId, candidate: RunId) -> None:
         """Property 3: over all replies ever sent, one vote for each voter, master and epoch."""
         if voter in self.doubles:
-            self.double_ballots.setdefault((name, epoch), set()).add((sentinel.name, candidate))
+            self.note_double(sentinel, (name, epoch), candidate)
             return
         ballots = self.ballots.setdefault((name, epoch), {})
         given = ballots.setdefault(voter, candidate)
         require(given == candidate, 3, f"{sentinel.name} voted twice in epoch {epoch} of {name}")
+
+    def note_double(self, sentinel: SimSentinel, key: MasterEpoch, candidate: RunId) -> None:
+        """A vote of a process whose id is not its own alone: it counts for the process."""
+        self.double_ballots.setdefault(key, set()).add((sentinel.name, candidate))
 
     def votes_for(self, candidate: RunId, key: MasterEpoch) -> int:
         """How many votes were really given to `candidate`, the second ones of stock included."""

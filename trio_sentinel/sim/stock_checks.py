@@ -150,9 +150,11 @@ class StockChecker:
     def _ballot(self, sentinel: StockSentinel, record: Record, name: str, epoch: Epoch, candidate: RunId) -> None:
         """Property 3, unless the member has forgotten: then the epoch is marked."""
         voter = sentinel.engine.state.my_id
+        if voter in self.whole.doubles:
+            self.whole.note_double(sentinel, (name, epoch), candidate)
+            return
         ballots = self.whole.ballots.setdefault((name, epoch), {})
-        given = ballots.setdefault(voter, candidate)
-        if given == candidate or voter in self.whole.doubles:
+        if ballots.setdefault(voter, candidate) == candidate:
             return
         trusted = self._trusted(sentinel, record, name)
         require(not trusted, 3, f"{sentinel.name} voted twice in epoch {epoch} of {name}")
