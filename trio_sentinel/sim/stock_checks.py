@@ -9,6 +9,7 @@ too, except for the epochs in which a stock member was *seen* to do one of these
   failed and it died, after REMOVE, or while it knew the master under two names;
 * Q5: it took an epoch from a hello without the address, because the address was unusable, or because it was the old
   master's own while the member brought replicas over to a promoted one ("overtaken" in ``stock_state.Defects``);
+* a promotion under an older epoch than it had heard of and told meanwhile (no number);
 * a RESET between its promotion and its switch: it told the promoted address and goes back to the old one (no number).
 
 Liveness (29 to 31, and the exam at the end of peace) is promised as long as one of ours is in the quorum, no epoch was
@@ -217,6 +218,13 @@ class StockChecker:
         self.lives[sentinel].not_before_ms.pop(event.subject.master, None)
         self.lives[sentinel].attempts.pop(event.subject.master, None)
 
+    def _promotion_seen(self, sentinel: StockSentinel, record: Record, event: e.PromotionSeen) -> None:
+        """The configuration gets the epoch of the attempt, whatever was heard meanwhile (core.md 5.3 B)."""
+        name = event.subject.master
+        told = (epochs[1] for (about, _), epochs in self.lives[sentinel].said.items() if about == name)
+        if max(told, default=0) > event.epoch:
+            self.whole.spoil(name, event.epoch, "a stock member promotes under an older epoch than it has told")
+
     def _reset(self, sentinel: StockSentinel, record: Record, event: e.MasterReset) -> None:
         """Between its promotion and its switch it goes back to the old address, and keeps the new epoch."""
         name = event.subject.master
@@ -291,6 +299,7 @@ RULES: dict[type[e.Event], Callable[[StockChecker, Any, Record, Any], None]] = {
     e.FailoverStarted: StockChecker._started,
     e.LeaderElected: StockChecker._elected,
     e.PromotionSent: StockChecker._promoted,
+    e.PromotionSeen: StockChecker._promotion_seen,
     e.ReplicaConverted: StockChecker._decided,
     e.ReplicaRepointed: StockChecker._decided,
     e.FailoverAborted: StockChecker._aborted,
