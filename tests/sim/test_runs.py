@@ -419,3 +419,18 @@ def test_sentinels_that_announce_each_others_address_do_not_vote_twice() -> None
     cluster.world.run_for(20_000)
     assert first.engine.state.masters["mymaster"].s_down
     assert not cluster.checker.leaders, "a majority of two is two"
+
+
+def test_an_interrupted_soak_tells_what_it_had_reached(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(options: Options) -> Report:
+        if options.seed == 2:
+            raise KeyboardInterrupt
+        return run_options(options)
+
+    monkeypatch.setattr(sim_main, "FAST", attrs.evolve(soaks.FAST, run=stopped))
+    assert main(["soak", "--seeds", "1..5"]) == 130
+    told = capsys.readouterr().out
+    assert "interrupted after 1 seeds, 0 findings" in told
+    assert " fault " in told, "the counters"

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from trio_sentinel.model.rhythm import PINGS_A_SECOND
 from trio_sentinel.sim.options import Options, parse
 from trio_sentinel.sim.runs import build, guarded
-from trio_sentinel.sim.soaks import FAST, LONG_FULL_RUN, LONG_RUN, full_stage, made_shorter, soak
+from trio_sentinel.sim.soaks import FAST, LONG_FULL_RUN, LONG_RUN, Sum, full_stage, made_shorter, soak
 from trio_sentinel.sim.story import lines
 
+INTERRUPTED = 130
 SPEED_MS = 60_000
 
 
@@ -90,12 +91,19 @@ def _soak(options: argparse.Namespace) -> int:
     else:
         seeds = iter(range(*options.seeds))
     search = full_stage() if options.stage == "full" else FAST
-    total = soak(seeds, search=search, jobs=options.jobs, seconds=seconds)
+    total, interrupted = Sum(), False
+    try:
+        soak(seeds, search=search, jobs=options.jobs, seconds=seconds, total=total)
+    except KeyboardInterrupt:
+        interrupted = True
+        print(f"interrupted after {total.runs} seeds, {len(total.findings)} findings")
     for name, count in sorted(total.seen.items()):
         print(f"{count:>8}  {name}")
     demanded = search.demanded(total.runs, all_of_them=options.sometimes)
     for name in total.never_seen(search.wanted):
         print(f"   never  {name}{', which proves little' if name in demanded else ''}")
+    if interrupted:
+        return INTERRUPTED
     if not options.no_shrink:
         for line in made_shorter(search, total.findings):
             print(line, flush=True)

@@ -67,7 +67,7 @@ QUICK_PINGS_SHARE = 0.05
 LOSS_SHARE = 0.2
 """How many of the runs lose packets."""
 LATER_FAULTS = ("lossy link",)
-"""They came later and have dice of their own, so that the runs of older seeds stay as they are told in the docs."""
+"""They came later and have dice of their own: a new fault in the list would change the options of every seed."""
 NAME_FAULTS = ("slow names", "names fail", "wrong name")
 """Whoever has one of them has servers with host names."""
 RARE: frozenset[str] = frozenset(

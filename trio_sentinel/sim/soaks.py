@@ -178,12 +178,13 @@ def soak(
     jobs: int = 1,
     seconds: float | None = None,
     out: TextIO | None = None,
+    total: Sum | None = None,
 ) -> Sum:
     """Run `seeds` until they or the `seconds` are over; findings and progress go to `out`, by default to stdout.
-    `search` says on which stage."""
+    `search` says on which stage. What comes to `total` is there also when this is interrupted."""
     out = sys.stdout if out is None else out
     reports = in_parallel(partial(run_quietly, search), seeds, jobs)
-    return _gather(reports, Sum(), time.monotonic(), seconds, out)
+    return _gather(reports, Sum() if total is None else total, time.monotonic(), seconds, out)
 
 
 def _gather(reports: Iterator[Report], total: Sum, began_s: float, seconds: float | None, out: TextIO) -> Sum:
