@@ -169,6 +169,36 @@ def test_replica_that_fell_lately_is_not_converted_yet() -> None:
     assert kit.info(R1, master_info()).has(e.ReplicaConverted)
 
 
+def test_replica_is_not_converted_soon_after_a_vote_for_another() -> None:
+    """It may have been a replica since it was heard last, and be promoted just now (seed 11070697)."""
+    kit = given(replicas=1, dice=(0,))
+    kit.muted |= {fx.PollInfo, fx.Repoint}
+    kit.info(R1, master_info())
+    kit.wait(9000)
+    kit.info(MASTER, master_info())
+    voted_ms = kit.now_ms
+    kit.vote_asked(P1, 1)
+    assert not kit.info(R1, master_info()).has(e.ReplicaConverted)
+    kit.wait_until(voted_ms + 8000)
+    kit.info(MASTER, master_info())
+    assert not kit.info(R1, master_info()).has(e.ReplicaConverted)
+    kit.wait(1)
+    assert kit.info(R1, master_info()).has(e.ReplicaConverted)
+
+
+@pytest.mark.parametrize(("silent_ms", "converted"), [(900, True), (3500, False)])
+def test_master_that_may_be_replaced_by_others_converts_nobody(silent_ms: int, converted: bool) -> None:
+    kit = given(replicas=1, down_after_ms=4000)
+    kit.muted |= {fx.PollInfo, fx.Repoint}
+    kit.info(R1, master_info())
+    kit.wait(9000)
+    kit.info(MASTER, master_info())
+    kit.silence(MASTER)
+    kit.wait(silent_ms)
+    assert not kit.master.s_down
+    assert kit.info(R1, master_info()).has(e.ReplicaConverted) == converted
+
+
 def test_replica_that_does_not_say_whom_it_follows_is_left_alone() -> None:
     kit = given(replicas=1, failover_timeout_ms=5000, settled=False)
     kit.servers[R1].info = InfoReading(role=Role.REPLICA)

@@ -110,7 +110,12 @@ def _places(s: Situation, address: Address) -> tuple[tuple[str, int], ...]:
 
 
 def correct(s: Situation, master: Master, replica: Replica, reading: InfoReading) -> Iterator[Event]:
-    """Bring back a replica that plays master or follows somebody else (core.md 5.3 C, D, E; property 18)."""
+    """Bring back a replica that plays master or follows somebody else (core.md 5.3 C, D, E; property 18).
+
+    Roles are heard of each ten seconds, so one that was a master then may have been a replica in between and be
+    promoted just now. The wait begins anew with an attempt, mine or one that I voted for: the leader's hello comes
+    within it.
+    """
     failover = master.failover
     if (failover is not None and failover.promoted == replica.address) or not s.sane(master):
         return
@@ -121,7 +126,9 @@ def correct(s: Situation, master: Master, replica: Replica, reading: InfoReading
         return
     if reading.role is Role.MASTER:
         patience_ms = 4 * s.state.timing.publish_period_ms
-        if s.up_for(replica, patience_ms) and s.now_ms - replica.role_since_ms > patience_ms:
+        since_ms = max(replica.role_since_ms, master.attempt_at_ms or 0)
+        settled = s.up_for(replica, patience_ms) and s.now_ms - since_ms > patience_ms
+        if settled and not _may_be_replaced(s, master):
             yield ReplicaConverted(subject=subject_of(s, master, replica), address=replica.address)
         return
     if reading.role is not Role.REPLICA:
@@ -133,6 +140,12 @@ def correct(s: Situation, master: Master, replica: Replica, reading: InfoReading
     strays = _follows_another(s, master, replica) and s.now_ms - sense.conf_changed_at_ms > patience_ms
     if hangs or strays:
         yield ReplicaRepointed(subject=subject_of(s, master, replica), address=replica.address)
+
+
+def _may_be_replaced(s: Situation, master: Master) -> bool:
+    """Whether the master leaves a PING unanswered for so long that others may have called it down."""
+    since_ms = s.server(master).ping_since_ms
+    return since_ms is not None and s.now_ms - since_ms > master.settings.down_after_ms // 2
 
 
 def _follows_another(s: Situation, master: Master, replica: Replica) -> bool:
