@@ -357,6 +357,17 @@ def test_a_master_whose_replica_finds_nobody_under_its_name_is_asked_for_again()
     assert {closed.link for closed in heard.all(fx.CloseLink)} == {ServerLink(NAME, a)}
 
 
+def test_a_name_that_was_taken_for_another_is_asked_again_when_it_is_told() -> None:
+    """Nobody is connected to it any more, so nobody would (seed 11022825)."""
+    kit, a, b = named_pair()
+    kit.hear(i.NameResolved("redis-c", "10.0.0.1"))
+    follows_c = replica_info(Address("redis-c", 6379), run_id="2" * 40)
+    assert [asked.host for asked in kit.info(b, follows_c).all(fx.ResolveName)] == ["redis-c"]
+    kit.hear(i.NameResolved("redis-c", "10.0.0.3"))
+    assert not kit.info(b, follows_c).has(fx.ResolveName)
+    assert not kit.info(b, replica_info(a, run_id="2" * 40)).has(fx.ResolveName)
+
+
 def test_a_replica_without_a_link_to_somebody_else_makes_no_name_doubtful() -> None:
     kit, _, b = named_pair()
     elsewhere = replica_info(Address("redis-c", 6379), run_id="2" * 40, master_link_up=False)

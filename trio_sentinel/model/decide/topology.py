@@ -285,8 +285,9 @@ def doubted(s: Situation, master: Master, reading: InfoReading) -> Iterator[str]
     """The names that one INFO makes doubtful; they are asked again.
 
     Two that lead to one process: one of them lies, or did when we connected, and a dead server would pass for alive for
-    as long as the other one answers in its place. And the master's, when a replica that was given that name has no link
-    to it: it may have been led elsewhere than we are, or we were when we connected.
+    as long as the other one answers in its place. The master's, when a replica that was given that name has no link to
+    it: it may have been led elsewhere than we are, or we were when we connected. And one that is told here and leads to
+    where another name leads: nobody may be connected to it any more, because it was taken for that one.
     """
     if not s.state.settings.resolve_hostnames:
         return
@@ -295,7 +296,15 @@ def doubted(s: Situation, master: Master, reading: InfoReading) -> Iterator[str]
     names = same if len(same) > 1 else []
     if reading.role is Role.REPLICA and not reading.master_link_up and reading.master_host == master.address.host:
         names = [*names, master.address.host]
+    names = [*names, *_aliases(s, {address.host for address, _ in servers}, reading)]
     yield from (name for name in dict.fromkeys(names) if not is_ip(name))
+
+
+def _aliases(s: Situation, known: set[str], reading: InfoReading) -> Iterator[str]:
+    """The hosts in `reading` that are none of the `known` ones, and lead to where one of them does."""
+    for host in (reading.master_host, *(address.host for address in reading.replicas)):
+        if host and host not in known and any(s.state.same_host(host, other) for other in known):
+            yield host
 
 
 def unresolved(s: Situation, *hosts: str | None) -> Iterator[str]:
