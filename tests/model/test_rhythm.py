@@ -362,7 +362,7 @@ def test_a_name_that_was_taken_for_another_is_asked_again_when_it_is_told() -> N
     kit, a, b = named_pair()
     kit.hear(i.NameResolved("redis-c", "10.0.0.1"))
     follows_c = replica_info(Address("redis-c", 6379), run_id="2" * 40)
-    assert [asked.host for asked in kit.info(b, follows_c).all(fx.ResolveName)] == ["redis-c"]
+    assert [asked.host for asked in kit.info(b, follows_c).all(fx.ResolveName)] == ["redis-c", a.host]
     kit.hear(i.NameResolved("redis-c", "10.0.0.3"))
     assert not kit.info(b, follows_c).has(fx.ResolveName)
     assert not kit.info(b, replica_info(a, run_id="2" * 40)).has(fx.ResolveName)

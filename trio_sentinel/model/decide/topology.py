@@ -287,7 +287,7 @@ def doubted(s: Situation, master: Master, reading: InfoReading) -> Iterator[str]
     Two that lead to one process: one of them lies, or did when we connected, and a dead server would pass for alive for
     as long as the other one answers in its place. The master's, when a replica that was given that name has no link to
     it: it may have been led elsewhere than we are, or we were when we connected. And one that is told here and leads to
-    where another name leads: nobody may be connected to it any more, because it was taken for that one.
+    where a known one leads, with that one: they were taken for one server, and nobody is connected to the other.
     """
     if not s.state.settings.resolve_hostnames:
         return
@@ -301,10 +301,10 @@ def doubted(s: Situation, master: Master, reading: InfoReading) -> Iterator[str]
 
 
 def _aliases(s: Situation, known: set[str], reading: InfoReading) -> Iterator[str]:
-    """The hosts in `reading` that are none of the `known` ones, and lead to where one of them does."""
+    """The hosts in `reading` that are none of the `known` ones and lead to where one of them does, and that one."""
     for host in (reading.master_host, *(address.host for address in reading.replicas)):
-        if host and host not in known and any(s.state.same_host(host, other) for other in known):
-            yield host
+        if host and host not in known and (same := [other for other in known if s.state.same_host(host, other)]):
+            yield from (host, *sorted(same))
 
 
 def unresolved(s: Situation, *hosts: str | None) -> Iterator[str]:
