@@ -203,3 +203,18 @@ def test_a_copy_that_is_broken_off_changes_nothing(what: str) -> None:
     assert old in (replica.branch, *replica.lineage)
     assert not replica.syncing
     assert not replica.link_up
+
+
+def test_servers_that_follow_each_other_do_not_tell_each_other_the_same_for_ever() -> None:
+    """Both have a link when the second order comes, as real servers in a circle have."""
+    cluster, master, replica = far_apart()
+    master.follow(replica.address)
+    replica.follow(None)
+    cluster.world.run_for(10_000)
+    replica.write()
+    replica.follow(master.address)
+    cluster.world.run_for(10_000)
+    sent = sum(len(feed._on_its_way) for server in (master, replica) for feed in server.feeds.values())
+    cluster.world.run_for(10_000)
+    assert sent == 0
+    assert sum(len(feed._on_its_way) for server in (master, replica) for feed in server.feeds.values()) == 0
