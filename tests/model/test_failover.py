@@ -274,6 +274,19 @@ def test_next_replica_follows_when_the_one_before_is_done() -> None:
     assert kit.master.replicas[R3].reconf is Reconf.SENT
 
 
+def test_no_replica_is_brought_over_soon_after_a_vote_under_a_higher_epoch() -> None:
+    """Whoever has it may promote that replica now (seed 12022175)."""
+    kit = given(replicas=3, parallel_syncs=1, failover_timeout_ms=60_000)
+    assert kit.promoted().one(e.ReconfSent).address == R2
+    follows(kit, R2, link_up=False)
+    voted_ms = kit.now_ms
+    kit.vote_asked(P1, kit.engine.state.current_epoch + 1)
+    assert kit.master.attempt_at_ms == voted_ms
+    assert follows(kit, R2) == [e.ReconfDone]
+    assert not kit.wait_until(voted_ms + 9999).has(e.ReconfSent)
+    assert kit.wait(1).one(e.ReconfSent).address == R3
+
+
 def test_order_names_the_promoted_replica() -> None:
     kit = given(replicas=2)
     order = next(x for x in kit.promoted().all(fx.Repoint) if x.link.address == R2)

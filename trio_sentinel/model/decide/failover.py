@@ -188,8 +188,9 @@ def _reconfigure(s: Situation, master: Master, failover: Failover, phase: Reconf
         yield from _end(s, master, others, timed_out=True)
         return
     busy = len(ordered)  # also who only now turns out to be the promoted one, or is made out to be by a name that lies
+    yields = s.now_ms < _yields_until_ms(s, master, failover)
     for replica in others:
-        if busy >= master.settings.parallel_syncs:
+        if yields or busy >= master.settings.parallel_syncs:
             break
         if replica.reconf is Reconf.NONE and s.server(master, replica.address).command.open:
             busy += 1
@@ -198,6 +199,14 @@ def _reconfigure(s: Situation, master: Master, failover: Failover, phase: Reconf
         return
     if all(replica.s_down or replica.reconf in (Reconf.DONE, Reconf.SENT_AGAIN) for replica in others):
         yield from _end(s, master, others, timed_out=False)
+
+
+def _yields_until_ms(s: Situation, master: Master, failover: Failover) -> Millis:
+    """Until when no more replicas are brought over because I voted under a higher epoch. Whoever I voted for may promote
+    one of those that are left; made to follow mine, it would be a master that is a replica, and nobody's heir."""
+    if master.leader_epoch <= failover.epoch or master.attempt_at_ms is None:
+        return 0
+    return master.attempt_at_ms + min(s.state.timing.election_timeout_ms, master.settings.failover_timeout_ms)
 
 
 def _others(s: Situation, master: Master, promoted: Address) -> list[Replica]:
@@ -339,6 +348,8 @@ def due(s: Situation, master: Master) -> Iterator[Millis]:
             if not published:
                 return
             yield since_ms + timeout_ms + 1
+            if (until_ms := _yields_until_ms(s, master, failover)) > s.now_ms:
+                yield until_ms
             for replica in master.replicas.values():
                 if replica.reconf is Reconf.SENT and replica.reconf_sent_at_ms is not None:
                     if replica.address != promoted:
