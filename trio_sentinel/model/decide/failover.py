@@ -202,9 +202,9 @@ def _reconfigure(s: Situation, master: Master, failover: Failover, phase: Reconf
 
 
 def _yields_until_ms(s: Situation, master: Master, failover: Failover) -> Millis:
-    """Until when no more replicas are brought over because I voted under a higher epoch. Whoever has the vote may promote
-    one of those that are left; made to follow mine, it would be a master that is a replica, and nobody could replace
-    it."""
+    """Until when no more replicas are brought over because I voted under a higher epoch. Whoever has the vote may
+    promote one of those that are left; made to follow mine, it would be a master that is a replica, and nobody could
+    replace it."""
     if master.leader_epoch <= failover.epoch or master.attempt_at_ms is None:
         return 0
     return master.attempt_at_ms + min(s.state.timing.election_timeout_ms, master.settings.failover_timeout_ms)
