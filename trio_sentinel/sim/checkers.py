@@ -109,6 +109,8 @@ class Checker:
         """Every vote that was told to anybody: (master, epoch) -> voter -> candidate."""
         self.leaders: dict[MasterEpoch, list[Leader]] = {}
         self.configurations: dict[MasterEpoch, tuple[Address, str]] = {}
+        self.cast_as: dict[tuple[RunId, Epoch, RunId], set[str]] = {}
+        """For which masters somebody voted in an epoch for somebody."""
         self.kept_as: dict[tuple[str, Epoch, RunId], list[str]] = {}
         """Under which names a voter keeps the vote that was told of."""
         self.contested: set[MasterEpoch] = set()
@@ -442,6 +444,7 @@ class Checker:
     def _vote_cast(self, sentinel: SimSentinel, shadow: Shadow, event: e.VoteCast) -> None:
         master = _master(shadow, event)
         require(event.epoch > master.leader_epoch, 2, f"{sentinel.name} votes again in epoch {event.epoch}")
+        self.cast_as.setdefault((shadow.my_id, event.epoch, event.candidate), set()).add(master.name)
         if event.candidate != shadow.my_id and master.failover is not None:
             self.cluster.seen["a candidate votes for another"] += 1
 
@@ -588,7 +591,7 @@ class Checker:
             refused = asked.candidate is not None and sentinel.engine.state.disk_failing
             self.cluster.seen["a vote is refused because it cannot be saved"] += refused
             return
-        known = _lines_of(sentinel, asked)
+        known = _lines_of(sentinel, asked, self.cast_as.get((shadow.my_id, answer.leader_epoch, answer.leader), set()))
         if known:
             kept = any(line.leader_epoch >= answer.leader_epoch for line in known)
             require(kept, 4, f"{sentinel.name} tells a vote in epoch {answer.leader_epoch} before saving it")
@@ -629,17 +632,17 @@ def _line(sentinel: SimSentinel, name: str) -> MasterSnapshot | None:
     return next((known for known in sentinel.kept.masters if known.name == name), None)
 
 
-def _lines_of(sentinel: SimSentinel, asked: fx.AskPeer) -> list[MasterSnapshot]:
+def _lines_of(sentinel: SimSentinel, asked: fx.AskPeer, voted_as: set[str]) -> list[MasterSnapshot]:
     """The master that a question means: it carries an address, and where names lie or one deployment has two names, the
-    vote may be kept under another name than the one that the candidate has for it. The master at that address may be a
-    replica there by the time the vote is on disk."""
+    vote may be kept under another name than the one that the candidate has for it: one of those that were `voted_as`
+    so, or the one at that address. The master there may be a replica by the time the vote is on disk."""
     state = sentinel.engine.state
     names = {
         name
         for name, master in state.masters.items()
         if any(state.same_address(one, asked.address) for one in (master.address, *master.replicas))
     }
-    lines = (_line(sentinel, name) for name in {asked.master, *names})
+    lines = (_line(sentinel, name) for name in {asked.master, *names, *voted_as})
     return [line for line in lines if line is not None]
 
 
