@@ -139,9 +139,8 @@ class Rig(ABC):
         """Let a little time pass."""
 
     def wait(self, holds: Callable[[], object]) -> None:
-        """Until that is so. A server that lost its master in the middle of a handshake tries again after a minute
-        (``repl-timeout``)."""
-        for _ in range(4000):
+        """Until that is so."""
+        for _ in range(400):
             if holds():
                 return
             self.pause()
