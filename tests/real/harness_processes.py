@@ -72,8 +72,9 @@ class Child:
         os.kill(self.pid, number)
 
     def stop(self) -> None:
-        """SIGSTOP: it keeps its connections and answers nothing."""
+        """SIGSTOP, and wait until it stands still: it keeps its connections and answers nothing."""
         self.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
         self.stopped = True
 
     def cont(self) -> None:
