@@ -19,9 +19,11 @@ total = trio_sentinel.sim.soak(range(3), jobs=2, out=io.StringIO())
 print(total.runs, "seeds")
 """
 OWN_DEED = """
+import signal
 from trio_sentinel.sim.pool import in_parallel
 
 def double(number):
+    signal.raise_signal(signal.SIGINT)  # left to the parent, also by the first processes that there are
     return 2 * number
 
 if __name__ == "__main__":

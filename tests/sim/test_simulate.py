@@ -12,6 +12,7 @@ import pytest
 from trio_sentinel.cli import main as cli
 from trio_sentinel.model.settings import MasterSettings
 from trio_sentinel.sim import command, rehearsal
+from trio_sentinel.sim.arguments import CANNOT
 from trio_sentinel.sim.command import main
 from trio_sentinel.sim.options import Options, draw, parse
 from trio_sentinel.sim.plan import Plan, placed, spread, warnings
@@ -37,7 +38,7 @@ def test_options_are_told_in_one_line_and_read_again() -> None:
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"seed":1,"moons":2}', "{}"])
 def test_other_words_are_no_options(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--replay", text]) == command.CANNOT
+    assert main(["--replay", text]) == CANNOT
     assert capsys.readouterr().err
 
 
@@ -265,11 +266,11 @@ def test_a_configuration_is_rehearsed(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_configuration_that_cannot_be_used_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     conf = tmp_path / "sentinel.conf"
     conf.write_text("sentinel monitor cache 10.0.0.5 6379 2\n")
-    assert main(["--config", str(tmp_path / "nowhere.conf")]) == command.CANNOT
-    assert main(["--config", str(conf), "--master", "elsewhere"]) == command.CANNOT
-    assert main(["--config", str(conf), "--zones", "rs"]) == command.CANNOT
+    assert main(["--config", str(tmp_path / "nowhere.conf")]) == CANNOT
+    assert main(["--config", str(conf), "--master", "elsewhere"]) == CANNOT
+    assert main(["--config", str(conf), "--zones", "rs"]) == CANNOT
     conf.write_text("sentinel monitor cache\n")
-    assert main(["--config", str(conf)]) == command.CANNOT
+    assert main(["--config", str(conf)]) == CANNOT
     assert len(capsys.readouterr().err.splitlines()) >= 4
 
 
@@ -280,7 +281,7 @@ def test_counts_beside_places_are_refused(option: str, tmp_path: Path, capsys: p
     conf.write_text("sentinel monitor cache 10.0.0.5 6379 2\n")
     with pytest.raises(SystemExit) as refused:
         main(["--config", str(conf), "--zones", "ms,rs", option, "5"])
-    assert refused.value.code == command.CANNOT
+    assert refused.value.code == CANNOT
     told = capsys.readouterr().err.splitlines()[-1]
     assert told.startswith(f"trio-sentinel simulate: error: argument {option}: not allowed with the places of --zones")
 

@@ -43,7 +43,9 @@ class Plan:
 
 
 def spread(zones: int, *, replicas: int, sentinels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Servers and sentinels dealt out to so many zones in turn."""
+    """Servers and sentinels dealt out to so many zones in turn. Raises ValueError when there is none."""
+    if zones < 1:
+        raise ValueError(f"{zones} zones: there must be one or more")
     return tuple(n % zones for n in range(replicas + 1)), tuple(n % zones for n in range(sentinels))
 
 

@@ -8,7 +8,8 @@ import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.pool import AsyncResult, Pool
 from multiprocessing.process import BaseProcess
 from types import ModuleType
@@ -32,15 +33,22 @@ def in_parallel(deed: Callable[[Work], Result], works: Iterable[Work], jobs: int
         yield from map(deed, works)
         return
     others = set(multiprocessing.active_children())
-    with _started_apart(deed):
-        pool = multiprocessing.get_context("spawn").Pool(jobs, _leave_interrupts_to_parent)
-    with pool:
+    with ExitStack() as ends:
+        with _started_apart(deed), _interrupts_left_to_parent():
+            pool = ends.enter_context(multiprocessing.get_context("spawn").Pool(jobs))
         yield from _in_order(pool, deed, iter(works), jobs, set(multiprocessing.active_children()) - others)
 
 
-def _leave_interrupts_to_parent() -> None:
-    """Ctrl-C goes to all processes of a terminal; this one ends with its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _interrupts_left_to_parent() -> Iterator[None]:
+    """Ctrl-C goes to all processes of a terminal; those that start here inherit that it is blocked, and end with their
+    parent. The resource tracker must run before, for its start unblocks it."""
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

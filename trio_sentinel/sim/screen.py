@@ -18,6 +18,11 @@ PROGRESS_S = 10.0
 WIDTH = 120
 
 
+def counted(number: int, what: str) -> str:
+    """``1 run``, ``2,000 runs``."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}{'es' if what.endswith('s') else 's'}"
+
+
 class Screen(Protocol):
     """What the commands need of a screen."""
 
