@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import re
 import shlex
 from collections import Counter
@@ -18,7 +20,7 @@ from trio_sentinel.sim.options import Options, draw, parse
 from trio_sentinel.sim.plan import Plan, placed, spread, warnings
 from trio_sentinel.sim.rehearsal import INCIDENTS, Sample, Task, percentile
 from trio_sentinel.sim.runs import DEAD_END, NO_EXAM, NO_REST, Report, run_options
-from trio_sentinel.sim.screen import PlainScreen
+from trio_sentinel.sim.screen import PlainScreen, RichScreen
 from trio_sentinel.sim.shrinking import shrink
 from trio_sentinel.sim.soaks import Sum
 from trio_sentinel.sim.timelines import timeline
@@ -291,3 +293,65 @@ def test_one_master_is_all_and_nothing_is_left_out(tmp_path: Path, capsys: pytes
     conf.write_text("sentinel monitor cache 10.0.0.5 6379 2\n")
     assert main(["--config", str(conf), "--zones", "ms,rs", "--runs", "1", "--jobs", "1", "--seconds", "0"]) == 0
     assert "nothing below is about" not in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------- screens
+
+
+HEADER = ("", "runs", "failover: median", "max")
+ROWS = [("the master's machine loses power", "10", "30.1", "30.2"), ("the master hangs", "10", "-", "-")]
+
+
+def _shown(screen: PlainScreen, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    screen.table(HEADER, ROWS)
+    screen.note("Failover: from the incident to the first write on the new master, in seconds.")
+    screen.warn("one sentinel: when it or its machine is gone, nobody replaces a dead master; run three")
+    return capsys.readouterr().out.splitlines()
+
+
+def test_what_is_too_wide_for_a_terminal_becomes_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = _shown(PlainScreen(40), capsys)
+    assert max(map(len, lines)) <= 40
+    assert lines[:3] == [
+        "  the master's machine loses power",
+        "      runs 10, failover: median 30.1,",
+        "      max 30.2",
+    ]
+
+
+@pytest.mark.parametrize("width", [None, 100])
+def test_where_there_is_room_a_table_is_one(width: int | None, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file has room for everything."""
+    lines = _shown(PlainScreen(width), capsys)
+    assert lines[1] == "  the master's machine loses power    10              30.1  30.2"
+    assert len(lines) == 5
+
+
+@pytest.mark.parametrize("width", [30, 60, 100])
+def test_a_coloured_screen_fits_too(width: int) -> None:
+    rich = pytest.importorskip("rich.console")
+    progress = pytest.importorskip("rich.progress")
+    console = rich.Console(width=width, file=io.StringIO(), force_terminal=False)
+    screen = RichScreen(console, progress.Progress(console=console))
+    screen.table(HEADER, ROWS)
+    screen.note("Failover: from the incident to the first write on the new master, in seconds.")
+    screen.warn("one sentinel: when it or its machine is gone, nobody replaces a dead master; run three")
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert "…" not in "".join(lines)
+    assert any("30.2" in line for line in lines)
+
+
+def test_the_head_of_a_story_fits_and_breaks_between_names() -> None:
+    report = run_options(draw(47))
+    lines = list(itertools.takewhile(bool, timeline(report, width=60)))
+    assert len(lines) > 3
+    assert max(map(len, lines)) <= 60
+    assert not any(re.search(r" [a-c]\d$", line) for line in lines)
+
+
+def test_the_last_rows_are_as_many_as_asked_for() -> None:
+    report = run_options(draw(1))
+    head = len(list(timeline(report, last=0, width=500)))
+    assert [len(list(timeline(report, last=last, width=500))) - head for last in (1, 3)] == [1, 3]
+    assert len(list(timeline(report, last=10_000))) == len(list(timeline(report)))

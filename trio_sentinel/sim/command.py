@@ -360,9 +360,11 @@ HEADER = ("", "runs", "failover: median", "p90", "max", "without writes: median"
 def _show_outlook(outlook: Outlook, screen: Screen) -> None:
     rows = [_row(INCIDENTS[name].title, samples) for name, samples in outlook.samples.items()]
     screen.table(HEADER, rows)
-    screen.say("  Failover: from the incident to the first write on the new master, in seconds. A client in each zone")
-    screen.say(f"  writes every {rehearsal.WRITE_MS} ms; those in a zone that is itself lost or cut off do not count")
-    screen.say("  as being without writes, but what they wrote is counted when it is lost.")
+    screen.note(
+        f"Failover: from the incident to the first write on the new master, in seconds. A client in each zone writes "
+        f"every {rehearsal.WRITE_MS} ms; those in a zone that is itself lost or cut off do not count as being without "
+        f"writes, but what they wrote is counted when it is lost."
+    )
     told = list(rehearsal.lessons(outlook))
     screen.title("What to learn from it")
     for lesson in told:
