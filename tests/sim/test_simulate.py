@@ -178,16 +178,50 @@ def test_a_good_plan_raises_no_doubts() -> None:
         (_plan(min_replicas=2), "any replica's loss stops writes"),
         (_plan(min_replicas=3), "no write is ever accepted"),
         (_placed("m,rsss,r"), "all sentinels are in zone 2"),
-        (_placed("mss,rs,r"), "without zone 1 there are 1 sentinels"),
+        (_placed("mss,rs,r"), "without zone 1 is 1 sentinel left, and a leader needs 2 votes"),
         (_placed("mrrs,s,s"), "all servers are in zone 1"),
         (_plan(latency_ms=(100, 300)), "two round trips"),
-        (_plan(settings=MasterSettings(quorum=2, down_after_ms=400, failover_timeout_ms=9000)), "one slow answer"),
+        (_plan(settings=MasterSettings(quorum=2, down_after_ms=400, failover_timeout_ms=9000)), "a slow answer"),
+        (_plan(settings=MasterSettings(quorum=2, down_after_ms=300_000)), "for 300 s after the master's death"),
         (_plan(settings=MasterSettings(quorum=2, down_after_ms=4000, failover_timeout_ms=5000)), "is given up"),
+        (_plan(settings=MasterSettings(quorum=2, failover_timeout_ms=8)), "are given up before the answers"),
+        (_plan(replicas=3, settings=MasterSettings(quorum=2, parallel_syncs=2)), "all 2 other replicas"),
+        (_placed("mrs,rs,s"), "without zone 1 is 1 server left, a master with no replicas"),
+        (_placed("ms,rrs,s"), "without zone 2 is 1 server left, a master with no replicas"),
+        (_placed("mrs,rs,s"), "zone 1 has the master and 1 replica, enough for"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_questionable_plan_is_questioned(plan: Plan, word: str) -> None:
     assert any(word in warning for warning in warnings(plan))
+
+
+def test_what_makes_no_difference_is_not_questioned() -> None:
+    """Zones that may be lost, replicas that would be left, latency between zones where there is one."""
+    assert list(warnings(_placed("mss,rs,rss"))) == []
+    assert list(warnings(_plan(zone_latency_ms=500))) == []
+    assert list(warnings(_plan(settings=MasterSettings(quorum=2, parallel_syncs=5)))) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"servers": ()},
+        {"sentinels": ()},
+        {"sentinels": (0,) * 251},
+        {"servers": (0, -1)},
+        {"settings": MasterSettings(quorum=0)},
+        {"settings": MasterSettings(quorum=1, down_after_ms=0)},
+        {"settings": MasterSettings(quorum=1, failover_timeout_ms=0)},
+        {"latency_ms": (5, 1)},
+        {"zone_latency_ms": -1},
+        {"min_replicas": -1},
+    ],
+    ids=str,
+)
+def test_what_no_plan_can_be_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"must be|the least|numbered"):
+        Plan(**{"settings": QUICK, **wrong})  # type: ignore[arg-type]
 
 
 def _sample(plan: Plan, incident: str, seed: int = 1) -> Sample:
