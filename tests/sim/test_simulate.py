@@ -18,7 +18,7 @@ from trio_sentinel.sim.arguments import CANNOT
 from trio_sentinel.sim.command import main
 from trio_sentinel.sim.options import Options, draw, parse
 from trio_sentinel.sim.plan import Plan, placed, spread, warnings
-from trio_sentinel.sim.rehearsal import INCIDENTS, Sample, Task, percentile
+from trio_sentinel.sim.rehearsal import INCIDENTS, Outlook, Sample, Task, lessons, percentile
 from trio_sentinel.sim.runs import DEAD_END, NO_EXAM, NO_REST, Report, run_options
 from trio_sentinel.sim.screen import PlainScreen, RichScreen
 from trio_sentinel.sim.shrinking import shrink
@@ -268,6 +268,87 @@ def test_the_advice_about_min_replicas_is_worth_following() -> None:
     patient = MasterSettings(quorum=2, down_after_ms=15_000, failover_timeout_ms=20_000)
     lost = [_sample(_plan(zones=3, min_replicas=n, settings=patient), "zone cut off").lost for n in (0, 1)]
     assert lost[1] < lost[0] - 50
+
+
+def test_a_client_whose_zone_has_no_sentinel_goes_on_writing_to_the_master_that_it_knows() -> None:
+    """As one with a connection does: what it writes is lost like that of any other."""
+    servers, sentinels = placed("m,rs,rs,s")
+    sample = _sample(Plan(settings=QUICK, servers=servers, sentinels=sentinels), "zone cut off")
+    assert sample.recovered_ms is not None
+    assert sample.lost > 100
+
+
+def test_a_cut_off_sentinel_stops_nobody_who_knows_the_master() -> None:
+    settings = MasterSettings(quorum=1, down_after_ms=1000, failover_timeout_ms=3000)
+    assert _sample(_plan(sentinels=1, settings=settings), "sentinel cut off").unavailable_ms < 1000
+
+
+def test_what_min_replicas_to_write_does_to_zones_is_as_the_warnings_say() -> None:
+    plan = _placed("mrs,rs,s")
+    assert _sample(plan, "zone power").dead_end
+    assert _sample(plan, "zone cut off").lost > 500
+    assert not _sample(_placed("ms,rs,rs"), "zone power").dead_end
+
+
+def test_a_short_failover_timeout_costs_attempts_as_the_warning_says() -> None:
+    servers, sentinels = placed("ms,rs,rs")
+    times = {}
+    for timeout_ms in (300, 3000):
+        settings = MasterSettings(quorum=2, down_after_ms=2400, failover_timeout_ms=timeout_ms)
+        plan = Plan(settings=settings, servers=servers, sentinels=sentinels, zone_latency_ms=300, min_replicas=1)
+        assert any("given up before" in warning for warning in warnings(plan)) is (timeout_ms == 300)
+        times[timeout_ms] = [_sample(plan, "power", seed).recovered_ms or 10**6 for seed in range(4)]
+    assert sum(times[300]) > sum(times[3000]) + 5000
+
+
+def _outlook(plan: Plan, incident: str, runs: int) -> Outlook:
+    outlook = Outlook(plan)
+    for seed in range(runs):
+        outlook.add(_sample(plan, incident, seed))
+    return outlook
+
+
+def test_writes_that_are_lost_on_the_return_are_told_with_their_reason() -> None:
+    """A restarted sentinel names the old master until it hears better, and the old master takes writes again."""
+    outlook, heedful = _outlook(_plan(zones=3, min_replicas=0), "degraded", 4), _outlook(_plan(zones=3), "degraded", 4)
+    samples = outlook.samples["degraded"]
+    assert any(sample.lost for sample in samples)
+    assert all(sample.lost == sample.lost_on_return for sample in samples)
+    (lesson,) = lessons(outlook)
+    assert "let the old master come back last, or see what --min-replicas 1 makes of it" in lesson
+    assert list(lessons(heedful)) == []
+
+
+def test_other_lost_writes_are_told_with_the_worst_incident() -> None:
+    (first, *_) = lessons(_outlook(_plan(zones=3, min_replicas=0), "zone cut off", 1))
+    assert first.endswith("acknowledged writes were lost; see what --min-replicas 1 makes of it")
+
+
+def test_a_dead_end_has_no_end_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """Not the time after which the rehearsal loses its patience."""
+    command._show_outlook(_outlook(_plan(replicas=0, min_replicas=0), "power", 2), PlainScreen())
+    out = capsys.readouterr().out
+    assert re.search(r"loses power +2 +never +never +never +no end +no end +0 +0\n", out)
+    assert "in 2 of 2 runs nobody could write again until it was mended by hand" in out
+
+
+def test_an_order_that_nothing_comes_of_is_told() -> None:
+    (lesson,) = lessons(_outlook(_plan(replicas=0, min_replicas=0), "planned", 2))
+    assert lesson == "an operator orders a failover: in 2 of 2 runs nothing came of it"
+
+
+def test_an_incident_that_is_none_is_refused() -> None:
+    with pytest.raises(KeyError, match="is none of dies, power"):
+        rehearsal.rehearse(_plan(), "earthquake")
+
+
+def test_times_that_nobody_can_wait_for_are_not_rehearsed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    conf = tmp_path / "sentinel.conf"
+    conf.write_text("sentinel monitor cache 10.0.0.5 6379 2\nsentinel down-after-milliseconds cache 86400000\n")
+    assert main(["--config", str(conf)]) == CANNOT
+    shown = capsys.readouterr()
+    assert "for 86400 s after the master's death nobody replaces it" in shown.out
+    assert "not rehearsed: a dead end would be waited for for 24 hours" in shown.err
 
 
 def test_the_same_task_gives_the_same_sample() -> None:

@@ -47,6 +47,9 @@ DEFAULT_RUNS = 10
 """Of each incident of a plan."""
 DEFAULT_SECONDS = 30.0
 DEFAULT_LATENCY_MS = 0, 2
+LONGEST_MS = 6 * 3_600_000
+"""Some ten minutes of real time for each run."""
+NEVER_MS = 10**12
 
 
 def main(argv: Sequence[str]) -> int:
@@ -263,6 +266,12 @@ def _rehearse(given: argparse.Namespace, screen: Screen) -> int:
         screen.warn(doubt)
     if not doubts:
         screen.say("  nothing to object to")
+    patience_ms = max(rehearsal.patience_ms(plan, incident) for incident in INCIDENTS.values())
+    if patience_ms > LONGEST_MS:
+        raise ValueError(
+            f"not rehearsed: a dead end would be waited for for {patience_ms / 3_600_000:,.0f} hours of virtual time "
+            f"(down-after-milliseconds and twice failover-timeout), and {LONGEST_MS // 3_600_000} are the most"
+        )
     runs = given.runs or DEFAULT_RUNS
     screen.title(f"What it would live through: {counted(runs, 'time')} each, in virtual time")
     outlook, interrupted = Outlook(plan), False
@@ -361,9 +370,10 @@ def _show_outlook(outlook: Outlook, screen: Screen) -> None:
     rows = [_row(INCIDENTS[name].title, samples) for name, samples in outlook.samples.items()]
     screen.table(HEADER, rows)
     screen.note(
-        f"Failover: from the incident to the first write on the new master, in seconds. A client in each zone writes "
-        f"every {rehearsal.WRITE_MS} ms; those in a zone that is itself lost or cut off do not count as being without "
-        f"writes, but what they wrote is counted when it is lost."
+        "Failover: from the incident to the first write on the new master, in seconds; never: when nobody could write "
+        f"until it was mended by hand. A client in each zone writes every {rehearsal.WRITE_MS} ms; those in a zone "
+        "that is itself lost or cut off do not count as being without writes, but what they wrote is counted when it "
+        f"is lost. {rehearsal.AFTERMATH_MS // 1000} s after the failover all is mended at once."
     )
     told = list(rehearsal.lessons(outlook))
     screen.title("What to learn from it")
@@ -374,21 +384,23 @@ def _show_outlook(outlook: Outlook, screen: Screen) -> None:
 
 
 def _row(title: str, samples: list[Sample]) -> tuple[str, ...]:
-    times = [sample.recovered_ms for sample in samples if sample.recovered_ms is not None]
-    gaps, lost = [sample.unavailable_ms for sample in samples], [sample.lost for sample in samples]
+    times = [NEVER_MS if one.dead_end else one.recovered_ms for one in samples]
+    took = [time_ms for time_ms in times if time_ms is not None]
+    gaps = [NEVER_MS if one.dead_end else one.unavailable_ms for one in samples]
+    lost = [one.lost for one in samples]
     failover = ("-", "-", "-")
-    if times:
-        failover = (_seconds(percentile(times, 0.5)), _seconds(percentile(times, 0.9)), _seconds(max(times)))
+    if took:
+        failover = (_seconds(percentile(took, 0.5)), _seconds(percentile(took, 0.9)), _seconds(max(took)))
     return (
         title,
         str(len(samples)),
         *failover,
-        _seconds(percentile(gaps, 0.5)),
-        _seconds(max(gaps)),
+        _seconds(percentile(gaps, 0.5)).replace("never", "no end"),
+        _seconds(max(gaps)).replace("never", "no end"),
         str(percentile(lost, 0.5)),
         str(max(lost)),
     )
 
 
 def _seconds(length_ms: int) -> str:
-    return f"{length_ms / 1000:.1f}"
+    return "never" if length_ms >= NEVER_MS else f"{length_ms / 1000:.1f}"
