@@ -138,6 +138,11 @@ def test_what_is_left_of_a_failure_breaks_the_same_property_with_less(monkeypatc
     assert (after.sentinels, after.masters, after.replicas) <= (before.sentinels, before.masters, before.replicas)
 
 
+def test_a_run_without_a_finding_cannot_be_made_shorter() -> None:
+    with pytest.raises(ValueError, match="seed 1: nothing is broken"):
+        shrink(run_options(draw(1)))
+
+
 # ---------------------------------------------------------------- plans
 
 
