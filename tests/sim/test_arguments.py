@@ -221,3 +221,13 @@ def test_ctrl_c_in_a_terminal_ends_all_processes_without_a_traceback(conf: str) 
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate()
     assert (process.returncode, err) == (INTERRUPTED, "")
+
+
+def test_names_that_a_terminal_cannot_show_are_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "sentinel.conf"
+    path.write_text("sentinel monitor m\u00e4ster 10.0.0.5 6379 2\n", encoding="utf-8")
+    words = [*SIMULATE, "--config", str(path), "--jobs", "1", "--seconds", "0"]
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(words, env=ascii_only, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("\n== m\\xe4ster, as ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import shutil
 import sys
 import textwrap
@@ -199,8 +200,11 @@ class RichScreen:
 
 @contextlib.contextmanager
 def open_screen(*, plain: bool) -> Iterator[Screen]:
-    """A screen that fits where the output goes: plain unless it is a terminal and rich is installed."""
-    if not plain and sys.stdout.isatty():
+    """A screen that fits where the output goes: plain unless it is a terminal that shows all letters and rich is
+    installed."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names in a configuration are bytes of any kind
+    if not plain and sys.stdout.isatty() and sys.stdout.encoding.lower().startswith("utf"):
         try:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
