@@ -204,6 +204,8 @@ def test_a_sentinel_that_does_not_run_or_does_not_exist_takes_no_orders(deployme
     for name in ("s1", "s2"):
         with pytest.raises(ServerUnreachable):
             deployment.failover(name)
+    with pytest.raises(ServerUnreachable, match="no answer from s2"):
+        deployment.master_address("s2")
     for asked in (deployment.failover, deployment.master_address):
         with pytest.raises(ValueError, match="'s4' is no sentinel"):
             asked("s4")
@@ -234,3 +236,14 @@ def test_a_mark_without_names_is_refused(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "takes options by their names only" in done.stdout
+
+
+def test_what_was_cut_stays_cut_until_it_is_healed(deployment: Deployment) -> None:
+    deployment.partition(["s1"])
+    deployment.partition(["s2"])
+    for name in ("s1", "s2"):
+        with pytest.raises(ServerUnreachable):
+            deployment.master_address(name)
+    assert deployment.master_address("s3") == deployment.servers[0]
+    deployment.heal()
+    assert deployment.master_address("s1") == deployment.master_address("s2") == deployment.servers[0]

@@ -184,7 +184,7 @@ class Deployment:
                 master = process.engine.state.masters.get(self.name)
                 if master is not None:
                     return master.current_address
-        raise ServerUnreachable("no sentinel answers")
+        raise ServerUnreachable("no sentinel answers" if sentinel is None else f"no answer from {sentinel}")
 
     def replica_addresses(self) -> tuple[Address, ...]:
         """The servers that replicate from the present master, with their links up."""
@@ -285,7 +285,8 @@ class Deployment:
             process.thaw()
 
     def partition(self, *groups: Iterable[Place]) -> None:
-        """Only who is in the same group reaches one another; who is in none is in a group with all others in none."""
+        """Only who is in the same group reaches one another; who is in none is in a group with all others in none. What
+        was cut before stays cut until ``heal``."""
         homes: dict[str, int] = {}
         for n, group in enumerate(groups):
             _require(not isinstance(group, Address | str), f"a group is a list of places: [{group!r}]")
