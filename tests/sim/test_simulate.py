@@ -408,6 +408,40 @@ def test_counts_beside_places_are_refused(option: str, tmp_path: Path, capsys: p
     assert told.startswith(f"trio-sentinel simulate: error: argument {option}: not allowed with the places of --zones")
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("", "2 replicas and 3 sentinels are assumed"),
+        ("--replicas 0", "  3 sentinels are assumed"),
+        ("--sentinels 5 --zones 2", "  2 replicas are assumed"),
+        ("--zones ms,rs", None),
+        ("--replicas 1 --sentinels 3", None),
+    ],
+)
+def test_what_the_file_does_not_know_is_told_to_be_assumed(
+    words: str, told: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conf = tmp_path / "sentinel.conf"
+    conf.write_text("sentinel monitor cache 10.0.0.5 6379 2\n")
+    assert main(["--config", str(conf), "--seconds", "0", "--jobs", "1", *words.split()]) == 0
+    out = capsys.readouterr().out
+    assert ("assumed" in out) is (told is not None)
+    assert told is None or told in out
+
+
+def test_what_the_file_knows_is_not_assumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    conf = tmp_path / "sentinel.conf"
+    conf.write_text(
+        "sentinel monitor cache 10.0.0.5 6379 2\n"
+        "sentinel known-replica cache 10.0.0.6 6379\n"
+        + "".join(f"sentinel known-sentinel cache 10.0.0.{n} 26379 {n:040x}\n" for n in range(1, 5))
+    )
+    assert main(["--config", str(conf), "--seconds", "0", "--jobs", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "zone 1: 1 master, 1 replica, 5 sentinels" in out
+    assert "assumed" not in out
+
+
 def test_one_master_is_all_and_nothing_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     conf = tmp_path / "sentinel.conf"
     conf.write_text("sentinel monitor cache 10.0.0.5 6379 2\n")

@@ -254,12 +254,16 @@ def _show_tally(tally: Sum, past_s: float, screen: Screen) -> None:
 
 def _rehearse(given: argparse.Namespace, screen: Screen) -> int:
     masters = _configured(given.config)
-    plan = _plan(_chosen(masters, given), given)
+    line = _chosen(masters, given)
+    plan = _plan(line, given)
     screen.title(f"{plan.name}, as {given.config} has it")
-    others = [line.name for line in masters if line.name != plan.name]
+    others = [other.name for other in masters if other.name != plan.name]
     if others:
         screen.say(f"  one master at a time (see --master), so nothing below is about {', '.join(others)}")
     _show_plan(plan, screen)
+    assumed = _assumed(line, given)
+    if assumed:
+        screen.note(f"{' and '.join(assumed)} are assumed, because the file knows none (see --replicas, --sentinels)")
     screen.title("At first sight")
     doubts = list(warnings(plan))
     for doubt in doubts:
@@ -299,9 +303,20 @@ def _fill(outlook: Outlook, runs: int, given: argparse.Namespace, screen: Screen
             break
 
 
+ASSUMED = {"replicas": 2, "sentinels": 3}
+
+
+def _assumed(line: MasterSnapshot, given: argparse.Namespace) -> list[str]:
+    """What neither the file nor the command line says."""
+    if given.zones is not None and not given.zones.isdecimal():
+        return []
+    known = {"replicas": line.replicas, "sentinels": line.peers}
+    return [f"{many} {what}" for what, many in ASSUMED.items() if getattr(given, what) is None and not known[what]]
+
+
 def _plan(line: MasterSnapshot, given: argparse.Namespace) -> Plan:
-    replicas = given.replicas if given.replicas is not None else len(line.replicas) or 2
-    sentinels = given.sentinels or (len(line.peers) + 1 if line.peers else 3)
+    replicas = given.replicas if given.replicas is not None else len(line.replicas) or ASSUMED["replicas"]
+    sentinels = given.sentinels or (len(line.peers) + 1 if line.peers else ASSUMED["sentinels"])
     if given.zones is None or given.zones.isdecimal():
         servers_at, sentinels_at = spread(int(given.zones or 1), replicas=replicas, sentinels=sentinels)
     else:
