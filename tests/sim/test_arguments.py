@@ -216,7 +216,7 @@ def test_ctrl_c_in_a_terminal_ends_all_processes_without_a_traceback(conf: str) 
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        while len(children.read_text().split()) < 3:  # both, and multiprocessing's own
+        while process.poll() is None and len(children.read_text().split()) < 3:  # both, and multiprocessing's own
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate()
