@@ -471,9 +471,8 @@ class Engine:
             if watch.queued_ms != due_ms or watch.gone:
                 continue
             watch.queued_ms = NEVER_MS
-            rest_ms = rhythm.resting_until_ms(watch)
-            if rest_ms > now_ms:
-                self._queue(watch, rest_ms)
+            if watch.rest_ms > now_ms and rhythm.rests(watch):
+                self._queue(watch, watch.rest_ms)
                 continue
             turn.watches[watch] = None
             if watch.judge_ms <= now_ms:

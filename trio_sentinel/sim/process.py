@@ -32,6 +32,9 @@ FIRST_NAMES_MS = 2000
 LATE_SHARE = 0.3
 """How often a failing disk fails after the rename: the file is new, and whoever wrote it hears of a failure."""
 
+NOTED = frozenset({i.PingAnswered, i.OpinionHeard, i.InfoHeard})
+"""What the checkers want to know of what was heard."""
+
 SAVE_BEGINS, SAVE_HALF, SAVE_DONE = "before a save", "during a save", "after a save, before it is known"
 CRASH_POINTS: tuple[str, ...] = (
     SAVE_BEGINS,
@@ -286,9 +289,9 @@ class SimSentinel:
 
     def think(self, heard: i.Input) -> None:
         """What one input leads to, in a process that runs."""
-        kind, now_ms = type(heard), self.clock_ms() if self.clock_ppm else self.world.now_ms
-        if kind is i.PingAnswered or kind is i.OpinionHeard or kind is i.InfoHeard:
-            self.note_heard(heard)
+        now_ms = self.clock_ms() if self.clock_ppm else self.world.now_ms
+        if type(heard) in NOTED:
+            self.note_heard(heard, now_ms)
         life, self.hearing = self.life, heard
         outcome = self.engine.feed(heard, now_ms)
         if outcome is NOTHING:
@@ -297,18 +300,19 @@ class SimSentinel:
         if life == self.life and self._world_ms(self.engine.next_due_ms()) < self.beat_at_ms:
             self._plan_beat()
 
-    def note_heard(self, heard: i.Input) -> None:
-        """Remember, for the checkers, what was heard and when."""
-        if type(heard) is i.PingAnswered and heard.text.startswith(("PONG", "LOADING", "MASTERDOWN")):
-            self.pongs[heard.link] = self.clock_ms()
+    def note_heard(self, heard: i.Input, now_ms: int) -> None:
+        """Remember, for the checkers, what was heard and when (on its own clock)."""
+        if type(heard) is i.PingAnswered:
+            if heard.text.startswith(("PONG", "LOADING", "MASTERDOWN")):
+                self.pongs[heard.link] = now_ms
         elif type(heard) is i.OpinionHeard and heard.down is not None:
             voices = self.voices.setdefault((heard.master, heard.address), {})
             if heard.down:
-                voices[heard.peer.run_id] = self.clock_ms()
+                voices[heard.peer.run_id] = now_ms
             else:
                 voices.pop(heard.peer.run_id, None)
         elif type(heard) is i.InfoHeard and heard.reading is not None:
-            note_following(self.said, heard.link, heard.reading, self.clock_ms())
+            note_following(self.said, heard.link, heard.reading, now_ms)
 
     def ask(self, make: Callable[[int], i.Request], on_answer: Callable[[Any], None] = lambda answer: None) -> None:
         """A request of a client."""
@@ -472,8 +476,8 @@ class SimSentinel:
 
     def _hello(self, effect: fx.SayHello) -> None:
         wire = self.commands.get(effect.link)
-        if wire is not None:
-            self._say(effect.link, effect if effect.hello.host else wire.once(effect, self._with_host))
+        if wire is not None and wire.open:
+            self.network.send(wire, effect if effect.hello.host else wire.once(effect, self._with_host))
 
     def _with_host(self, effect: fx.SayHello) -> fx.SayHello:
         return structs.replace(effect, hello=attrs.evolve(effect.hello, host=self.address.host))

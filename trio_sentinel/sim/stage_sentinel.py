@@ -285,7 +285,7 @@ class WatchedBridge(Bridge):
         if type(perceived) is i.LinkLost:
             honest = not perceived.reason.startswith("Protocol error")
             require(honest, "framing", f"{self._sentinel.name} and {perceived.link}: {perceived.reason}")
-        self._sentinel.note_heard(perceived)
+        self._sentinel.note_heard(perceived, self._sentinel.clock_ms())
         super().hear(perceived)
 
     def ask(self, make: Callable[[int], i.Request], on_answer: Callable[[Answered], None]) -> None:
