@@ -271,7 +271,7 @@ class Harm:
             return ""
         one, other = self.dice.sample(sentinels, 2)
         assert one.disk.my_id is not None and other.disk.my_id is not None
-        self.cluster.checker.doubles |= {one.disk.my_id, other.disk.my_id}
+        self.cluster.checker.ledger.doubles |= {one.disk.my_id, other.disk.my_id}
         other.crash()
         other.disk = one.disk
         other.start()
