@@ -49,7 +49,7 @@ def _stale_settings_written(patch: Patch) -> None:
 
     def stale(self: Engine) -> Any:
         whole = snapshot(self)
-        if self._held:
+        if self._saves.held:
             return whole
         lines = tuple(attrs.evolve(line, settings=first[self].get(line.name, line.settings)) for line in whole.masters)
         return attrs.evolve(whole, masters=lines)
