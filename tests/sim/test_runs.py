@@ -29,9 +29,10 @@ from trio_sentinel.sim import __main__ as sim_main
 from trio_sentinel.sim import sights, soaks, stage
 from trio_sentinel.sim.__main__ import main, parser
 from trio_sentinel.sim.cluster import Writer, simple_cluster
+from trio_sentinel.sim.crash_points import CRASH_POINTS
 from trio_sentinel.sim.harm import DEEDS
 from trio_sentinel.sim.options import FAULTS, Options, draw
-from trio_sentinel.sim.process import CRASH_POINTS, EFFECTS, SimSentinel
+from trio_sentinel.sim.process import EFFECTS, SimSentinel
 from trio_sentinel.sim.redis import Write
 from trio_sentinel.sim.runs import WARM_UP_MS, Report, build, fill, play, run, run_options
 from trio_sentinel.sim.soaks import (
