@@ -29,7 +29,9 @@ pytestmark = pytest.mark.real
 
 PASSWORD = b"sekret"
 MASTER_PORT = 9  # nobody listens there
-QUIET_SECONDS = 0.15
+ROUND_TRIPS = 3  # one to be accepted, one to be read, one to be sure
+READ_AT_ONCE = 16384  # bytes that stock takes from a connection in one turn of its loop
+PATIENCE_SECONDS = 30
 
 
 class Stock(NamedTuple):
@@ -81,19 +83,33 @@ def stock(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def ask_stock(port: int, data: bytes) -> tuple[bytes, bool]:
-    """What a stock sentinel answers until it is quiet, and whether it closed."""
+    """What a stock sentinel answers, and whether it closed.
+
+    It serves all its connections from one loop and answers in the turn that reads: when a later connection has had some
+    answers, the earlier one has got all that it will get.
+    """
     out = b""
     with socket.create_connection((LOOPBACK, port)) as link:
         link.sendall(data)
-        link.settimeout(QUIET_SECONDS)
+        let_it_turn(port, ROUND_TRIPS + len(data) // READ_AT_ONCE)
+        link.setblocking(False)
         try:
             while chunk := link.recv(65536):
                 out += chunk
-        except TimeoutError:
+        except BlockingIOError:
             return out, False
         except ConnectionResetError:
             pass
     return out, True
+
+
+def let_it_turn(port: int, times: int) -> None:
+    """Return when the loop of the stock sentinel has gone round so often, or fail with a TimeoutError."""
+    with socket.create_connection((LOOPBACK, port), PATIENCE_SECONDS) as witness:
+        for _ in range(times):
+            witness.sendall(b"PING\r\n")
+            if not witness.recv(100):  # +PONG, or -NOAUTH
+                raise RuntimeError("the stock sentinel hung up on a PING")
 
 
 def ask_ours(data: bytes, *, password: bool) -> tuple[bytes, bool]:

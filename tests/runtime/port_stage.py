@@ -29,7 +29,8 @@ from trio_sentinel.model.state import Master, SentinelState
 from trio_sentinel.model.values import Address, Level, RunId, is_ip
 from trio_sentinel.runtime.board import Board
 from trio_sentinel.runtime.clients import House, Identity
-from trio_sentinel.runtime.session import Session, admit
+from trio_sentinel.runtime.session import Session
+from trio_sentinel.runtime.session_admission import admit
 from trio_sentinel.runtime.session_rights import Roster
 from trio_sentinel.wire.acl_file import users_of
 from trio_sentinel.wire.acl_selector import Selector

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from trio_sentinel.model.inputs import OpinionAsked, Request, ResetAsked
 from trio_sentinel.runtime.clients import SWEEPS_PER_SECOND
-from trio_sentinel.runtime.session import MAX_SLOTS, PAUSE_READING_ABOVE, SHARE_S, Session, TurnedAway
+from trio_sentinel.runtime.session import MAX_SLOTS, PAUSE_READING_ABOVE, SHARE_S, Session
+from trio_sentinel.runtime.session_admission import TurnedAway
 from trio_sentinel.wire.info import SPOKEN_VERSION
 
 from .port_stage import MY_ID, Client, PlainDirectives, Stage, parsed, request

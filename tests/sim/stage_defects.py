@@ -24,7 +24,7 @@ from trio_sentinel.sim.stage_sentinel import StagedSentinel
 from trio_sentinel.wire import conf, orders
 from trio_sentinel.wire.replies import Reply, ReplyReader
 
-from .defects import CRASHES, DISKS, FAILOVERS, TORN, arena
+from .defects.planting import CRASHES, DISKS, FAILOVERS, TORN, arena
 
 Patch = pytest.MonkeyPatch
 

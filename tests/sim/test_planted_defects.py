@@ -9,7 +9,8 @@ import pytest
 
 from trio_sentinel.sim.runs import run_options
 
-from .defects import DEFECTS, arena
+from .defects import DEFECTS
+from .defects.planting import arena
 
 MAX_SEEDS = 60
 FIRST = int(os.environ.get("DEFECT_SEED", "0"))

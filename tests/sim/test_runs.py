@@ -29,9 +29,10 @@ from trio_sentinel.sim import __main__ as sim_main
 from trio_sentinel.sim import sights, soaks, stage
 from trio_sentinel.sim.__main__ import main, parser
 from trio_sentinel.sim.cluster import Writer, simple_cluster
+from trio_sentinel.sim.crash_points import CRASH_POINTS
 from trio_sentinel.sim.harm import DEEDS
 from trio_sentinel.sim.options import FAULTS, Options, draw
-from trio_sentinel.sim.process import CRASH_POINTS, EFFECTS, SimSentinel
+from trio_sentinel.sim.process import EFFECTS, SimSentinel
 from trio_sentinel.sim.redis import Write
 from trio_sentinel.sim.runs import WARM_UP_MS, Report, build, fill, play, run, run_options
 from trio_sentinel.sim.soaks import (
@@ -418,7 +419,7 @@ def test_sentinels_that_announce_each_others_address_do_not_vote_twice() -> None
     cluster.kill_server(next(iter(cluster.servers.values())))
     cluster.world.run_for(20_000)
     assert first.engine.state.masters["mymaster"].s_down
-    assert not cluster.checker.leaders, "a majority of two is two"
+    assert not cluster.checker.ledger.leaders, "a majority of two is two"
 
 
 def test_an_interrupted_soak_tells_what_it_had_reached(

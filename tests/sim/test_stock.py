@@ -19,7 +19,7 @@ from trio_sentinel.model.values import Address, Hello, PeerLink, RunId
 from trio_sentinel.sim.checkers import Broken
 from trio_sentinel.sim.cluster import Cluster, SimSentinel, simple_cluster
 from trio_sentinel.sim.options import MEMBERS, OURS, Options, draw
-from trio_sentinel.sim.process import Mind
+from trio_sentinel.sim.roles import Mind
 from trio_sentinel.sim.runs import run_options
 from trio_sentinel.sim.stock_mind import HANDLERS, StockMind
 from trio_sentinel.sim.stock_state import Defects, Flavour

@@ -4,14 +4,11 @@ Five steps. *sense*: overwrite what was perceived; if it cannot matter, stop. *d
 *evolve*: apply each event. *settle*: the rules of every master concerned, until none speaks. *react*: effects, and what
 is due.
 
-Durable before audible: an outcome with a durable event asks for a save first, and everything that could tell of it
-waits behind that save in ``held``. The save's success releases it; its failure takes the promises back: a vote is
-answered ``*``, a command gets an error (core.md Q3).
+Durable before audible: what could tell of a promise waits behind the save that it needs (``saves.py``).
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -21,38 +18,26 @@ from trio_sentinel.errors import InvariantViolation
 from trio_sentinel.model import connections, rhythm, senses, upkeep
 from trio_sentinel.model import events as e
 from trio_sentinel.model import inputs as i
+from trio_sentinel.model.agenda import Agenda
 from trio_sentinel.model.decide import administration, agreement, failover, liveness, topology
-from trio_sentinel.model.effects import (
-    Announce,
-    Answer,
-    AnswerOpinion,
-    AskPeer,
-    Effect,
-    ResolveName,
-    SaveConfig,
-    SayHello,
-)
+from trio_sentinel.model.effects import Answer, AnswerOpinion, Effect, ResolveName
 from trio_sentinel.model.evolve import evolve
 from trio_sentinel.model.invariants import Marks, check_parallel_syncs, check_state
 from trio_sentinel.model.observations import NEVER_MS, Observations, Watch
 from trio_sentinel.model.react import react
 from trio_sentinel.model.refusals import Refusal
 from trio_sentinel.model.replay import NOT_YET, master_events, restored, snapshot_of
+from trio_sentinel.model.saves import Saves
 from trio_sentinel.model.settings import Timing
 from trio_sentinel.model.situation import Dice, Situation
 from trio_sentinel.model.snapshot import Snapshot
-from trio_sentinel.model.state import Master, ReconfiguringReplicas, SentinelState, WaitingForVotes
-from trio_sentinel.model.values import Address, Epoch, Millis, PeerLink, RunId, ServerLink
+from trio_sentinel.model.state import Master, SentinelState
+from trio_sentinel.model.values import Address, Epoch, Millis, PeerLink, RunId
 
 BEAT_MS: Final = 500
 """Something is fed at least this often, so that a stall of the process is told from mere silence (TILT)."""
 MAX_ROUNDS: Final = 32
 """Rules that have not come to rest after so many rounds contradict each other."""
-LOOKS_AT_ONCE: Final = 256
-"""When more links than this are due at once, others get a turn before the rest."""
-SAVE_RETRY_MS: Final = 1000
-MAX_UNSPOKEN: Final = 10_000
-"""News kept while the disk fails."""
 
 Rule = Callable[[Situation, Master], Iterator[e.Event]]
 RULES: Final[tuple[Rule, ...]] = (
@@ -95,15 +80,6 @@ class _Turn:
     """Where something may be due, in order."""
 
 
-@frozen
-class _Promise:
-    """A fact of one failover that may be used once `version` is on disk."""
-
-    version: int
-    master: str
-    epoch: Epoch
-
-
 class Engine:
     """One sentinel's mind. Not thread-safe; `now_ms` must never decrease."""
 
@@ -113,27 +89,15 @@ class Engine:
         self.senses = Observations()
         self.revision = 0
         """Raised by every event."""
-        self.version = 0
-        """Number of the newest save asked for."""
-        self.saved_version = 0
         self._s = Situation(self.state, self.senses, dice, now_ms)
         self._turn = _Turn()
-        self._held: list[tuple[int, list[Effect]]] = []
-        self._unspoken: list[Effect] = []
-        """News of votes and epochs that could not be saved yet."""
-        self._promises: list[_Promise] = []
-        self._raised: tuple[Epoch, int] = 0, 0
-        """The epoch of my last attempt, and the save that it was first in."""
+        self._saves = Saves(self._s)
+        self._agenda = Agenda()
         self._s.pace.pings_a_second = pings_a_second
-        self._moments: list[Millis] = []
-        """A heap of the keys of ``_looks``: many watches share a moment, for they are due on a wheel."""
-        self._looks: dict[Millis, list[Watch]] = {}
-        """Whom to look at in each moment, in the order in which that was planned."""
         self._restless: set[str] = set()
         self._marks = Marks()
         self._fed_at_ms = now_ms
         self._wall: tuple[Millis, Millis] | None = None
-        self._retry_save_at_ms: Millis | None = None
 
     # ------------------------------------------------------------ the way in
 
@@ -162,9 +126,7 @@ class Engine:
         outcome = self._finish(save_soon=False)
         if snapshot.my_id is not None:
             return outcome
-        saves = tuple(effect for effect in outcome.effects if isinstance(effect, SaveConfig))
-        self._held[0][1][:0] = [effect for effect in outcome.effects if not isinstance(effect, SaveConfig)]
-        return Outcome(outcome.events, saves)  # even a connection would tell the new id
+        return Outcome(outcome.events, self._saves.hold_all(outcome.effects))  # even a connection would tell the new id
 
     def feed(self, heard: i.Input, now_ms: Millis) -> Outcome:
         """Take one input in. The same inputs at the same times with the same dice give the same outcomes."""
@@ -191,9 +153,15 @@ class Engine:
         """When to feed TimePassed at the latest, if nothing else is fed before."""
         beat_ms = max(1, min(BEAT_MS, self.state.timing.tilt_trigger_ms // 2))
         due_ms = self._fed_at_ms + beat_ms
-        if self._moments:
-            due_ms = min(due_ms, self._moments[0])
+        moments = self._agenda.moments
+        if moments:
+            due_ms = min(due_ms, moments[0])
         return due_ms
+
+    @property
+    def version(self) -> int:
+        """Number of the newest save asked for."""
+        return self._saves.version
 
     @property
     def calm(self) -> bool:
@@ -234,6 +202,10 @@ class Engine:
         script = None if concerned is None else concerned.settings.notification_script
         turn.effects += react(self._s, event, script)
 
+    def _touch_all(self) -> None:
+        """The rules of all masters are to be looked at."""
+        self._turn.touched.update(dict.fromkeys(self.state.masters))
+
     def _note_candidacy(self, name: str, master: Master | None) -> None:
         """Where the last election that was open is decided, those that waited for it may begin."""
         candidacies = self._s.candidacies
@@ -250,19 +222,17 @@ class Engine:
             case e.MasterRemoved():
                 self._forget(event.subject.master)
             case e.PeerEvicted() | e.PeerAddressSpread():
-                self._turn.touched.update(dict.fromkeys(self.state.masters))
+                self._touch_all()
             case e.ReconfSent(best_effort=False):
                 check_parallel_syncs(self.state.masters[event.subject.master])
             case _:
                 pass
 
     def _forget(self, name: str) -> None:
-        """A master was removed. What waits to be told of it is dropped: the save that will release it may be one of the
-        same name monitored anew, and what was decided before never reaches the disk."""
+        """A master was removed."""
         self._marks.forget(name)
         self._restless.discard(name)
-        for _, effects in self._held:
-            effects[:] = [effect for effect in effects if not _is_talk_about(name, effect)]
+        self._saves.forget(name)
 
     def _settle(self, name: str) -> None:
         for _ in range(MAX_ROUNDS):
@@ -312,7 +282,7 @@ class Engine:
 
     def _tend(self) -> None:
         """Do what is due, and plan when to look again."""
-        s, turn = self._s, self._turn
+        s, turn, plan = self._s, self._turn, self._agenda.plan
         for name in turn.touched:
             if (master := self.senses.masters.get(name)) is not None:
                 turn.watches[master] = None
@@ -324,115 +294,32 @@ class Engine:
             if not watch.gone:
                 due_ms = rhythm.tend(s, watch, turn.effects)
                 if due_ms < NEVER_MS:
-                    self._queue(watch, max(due_ms, s.now_ms + 1))
+                    plan(watch, max(due_ms, s.now_ms + 1))
 
     # ------------------------------------------------------------ durable before audible
 
     def _deliver(self, turn: _Turn, save_soon: bool) -> Outcome:
-        if not (turn.events or turn.released or self._held):
+        if not (turn.events or turn.released or self._saves.held):
             return Outcome((), tuple(turn.effects))
-        silent = [effect for effect in turn.effects if not effect.audible]
-        audible = [effect for effect in turn.effects if effect.audible]
-        durable = any(event.durable for event in turn.events)
-        if durable or (save_soon and any(type(event) in e.SAVED_SOON for event in turn.events)):
-            self.version += 1
-            silent.insert(0, SaveConfig(self.version, urgent=durable))
-            self._make_promises(turn.events)
-        if durable or (self._held and audible):
-            self._held.append((self.version if durable else self._held[-1][0], audible))
-            audible = []
-        return Outcome(tuple(turn.events), (*silent, *turn.released, *audible))
-
-    def _make_promises(self, events: list[e.Event]) -> None:
-        for event in events:
-            if isinstance(event, e.FailoverStarted) and event.epoch != self._raised[0]:
-                self._raised = event.epoch, self.version
-            if isinstance(event, e.FailoverStarted | e.PromotionSeen):
-                self._promises.append(_Promise(self.version, event.subject.master, event.epoch))
+        effects = self._saves.sort_out(turn.events, turn.effects, turn.released, save_soon=save_soon)
+        return Outcome(tuple(turn.events), effects)
 
     def _config_saved(self, heard: i.ConfigSaved) -> None:
-        self.saved_version = max(self.saved_version, heard.version)
-        if self.saved_version >= self._raised[1]:
-            self.senses.untold_epoch = None
-        if heard.version == self.version:
-            self._retry_save_at_ms = None
+        self._turn.released += self._saves.succeeded(heard.version)
         if self.state.disk_failing:
             self._apply(e.DiskRecovered())
-            for name in self.state.masters:
-                self._turn.touched[name] = None
-        self._turn.released += self._unspoken
-        self._unspoken = []
-        while self._held and self._held[0][0] <= heard.version:
-            self._turn.released += self._held.pop(0)[1]
-        self._keep_promises()
-
-    def _keep_promises(self) -> None:
-        kept, self._promises = self._promises, []
-        for promise in kept:
-            if promise.version > self.saved_version or not self._keep_promise(promise):
-                self._promises.append(promise)
-
-    def _keep_promise(self, promise: _Promise) -> bool:
-        """Whether that is done with. A failover stands still in TILT: its clients are told of it afterwards, when the
-        orders that belong to it may be sent (property 25)."""
-        master = self.state.masters.get(promise.master)
-        if master is None or master.failover is None or master.failover.epoch != promise.epoch:
-            return True
-        subject = self.state.subject_of_master(master)
-        match master.failover.phase:
-            case WaitingForVotes(False):
-                self._apply(e.VoteSaved(subject=subject))
-            case ReconfiguringReplicas(promoted, False):
-                if self.state.tilt_since_ms is not None:
-                    return False
-                replica = self.state.subject_of_replica(master, promoted)
-                self._apply(e.PromotionPublished(subject=subject, replica=replica, at_ms=self._s.now_ms))
-                self._apply(e.ReconfigurationBegun(subject=subject))
-            case _:
-                pass
-        return True
+            self._touch_all()
+        self._apply_facts()
 
     def _config_save_failed(self, heard: i.ConfigSaveFailed) -> None:
-        """Take back what was promised; everything else goes out, late rather than never."""
-        self.senses.untold_epoch = None
-        while self._held and self._held[0][0] <= heard.version:
-            for effect in self._held.pop(0)[1]:
-                if _tells_a_promise(effect):
-                    self._unspoken.append(effect)
-                elif (rest := self._take_back(effect)) is not None:
-                    self._turn.released.append(rest)
-        del self._unspoken[:-MAX_UNSPOKEN]
+        self._turn.released += self._saves.failed(heard.version)
         self._apply(e.DiskFailed(reason=heard.reason))
-        self._retry_save_at_ms = self._s.now_ms + SAVE_RETRY_MS
-        for name in self.state.masters:
-            self._turn.touched[name] = None
+        self._touch_all()
 
-    def _take_back(self, effect: Effect) -> Effect | None:
-        match effect:
-            case AnswerOpinion():
-                return AnswerOpinion(effect.request, effect.down, None, 0)
-            case Answer(error=None):
-                return Answer(effect.request, Refusal.NOT_SAVED.value)
-            case AskPeer():
-                opinion = self.senses.opinions.get((effect.master, effect.peer.run_id))
-                if opinion is not None:
-                    opinion.ask_in_flight = False
-                    self._s.disturbed.append(opinion)
-                return None
-            case SayHello(link=PeerLink() as peer):
-                opinion = self.senses.opinions.get((effect.hello.master, peer.run_id))
-                if opinion is not None:
-                    opinion.hello_in_flight = False
-                    self._s.disturbed.append(opinion)
-                return None
-            case SayHello(link=ServerLink() as server):
-                sense = self.senses.servers.get((server.master, server.address))
-                if sense is not None:
-                    sense.hello_in_flight = False
-                    self._s.disturbed.append(sense)
-                return None
-            case _:
-                return effect
+    def _apply_facts(self) -> None:
+        """What is on disk now has happened, one fact after the other."""
+        for event in self._saves.facts():
+            self._apply(event)
 
     # ------------------------------------------------------------ one handler for each input that decides something
 
@@ -441,55 +328,19 @@ class Engine:
         timing, since_ms = self.state.timing, self.state.tilt_since_ms
         if since_ms is not None and self._s.now_ms - since_ms >= timing.tilt_period_ms:
             self._apply(e.TiltExited())
-            self._keep_promises()
-            for name in self.state.masters:
-                self._turn.touched[name] = None
+            self._apply_facts()
+            self._touch_all()
         self._look()
-        if self._retry_save_at_ms is not None and self._s.now_ms >= self._retry_save_at_ms:
-            self._retry_save_at_ms = self._s.now_ms + SAVE_RETRY_MS
-            self.version += 1
-            self._turn.effects.append(SaveConfig(self.version, urgent=True))
+        self._turn.effects += self._saves.retry()
 
     def _look(self) -> None:
-        """Take what is due, moment by moment."""
-        moments, now_ms = self._moments, self._s.now_ms
-        while moments and moments[0] <= now_ms:
-            due_ms = moments[0]
-            unseen = self._look_at(self._looks[due_ms], due_ms)
-            if unseen:
-                self._looks[due_ms] = unseen
-                return
-            heapq.heappop(moments)
-            del self._looks[due_ms]
-
-    def _look_at(self, watches: list[Watch], due_ms: Millis) -> list[Watch]:
-        """Look at those that are still due in this moment; returns those that must wait."""
+        """Take what is due."""
         turn, now_ms = self._turn, self._s.now_ms
-        for position, watch in enumerate(watches):
-            if len(turn.watches) >= LOOKS_AT_ONCE:
-                return watches[position:]
-            if watch.queued_ms != due_ms or watch.gone:
-                continue
-            watch.queued_ms = NEVER_MS
-            rest_ms = rhythm.resting_until_ms(watch)
-            if rest_ms > now_ms:
-                self._queue(watch, rest_ms)
-                continue
+        for watch in self._agenda.take(now_ms):
             turn.watches[watch] = None
             if watch.judge_ms <= now_ms:
                 for name in rhythm.judged(self._s, watch):
                     turn.touched[name] = None
-        return []
-
-    def _queue(self, watch: Watch, due_ms: Millis) -> None:
-        if due_ms < watch.queued_ms:
-            watch.queued_ms = due_ms
-            sharing = self._looks.get(due_ms)
-            if sharing is None:
-                self._looks[due_ms] = [watch]
-                heapq.heappush(self._moments, due_ms)
-            else:
-                sharing.append(watch)
 
     def _watch_wall_clock(self, wall_ms: Millis) -> None:
         """The wall clock must keep step with the monotonic one (core.md Q21)."""
@@ -601,13 +452,11 @@ class Engine:
         after = self.state.settings
         if (before.sentinel_user, before.sentinel_pass) != (after.sentinel_user, after.sentinel_pass):
             self._turn.effects += upkeep.hang_up_peers(self._s, "credentials changed")
-            for name in self.state.masters:
-                self._turn.touched[name] = None
+            self._touch_all()
 
     def _timing_set_asked(self, heard: i.TimingSetAsked) -> None:
         self._accept(heard.request, administration.change_timing(self._s, heard))
-        for name in self.state.masters:
-            self._turn.touched[name] = None
+        self._touch_all()
 
     def _failover_asked(self, heard: i.FailoverAsked) -> None:
         self._accept(heard.request, administration.failover(self._s, heard, agreement.start_attempt))
@@ -621,21 +470,6 @@ class Engine:
 
 def _switch(s: Situation, master: Master, new: Address, config_epoch: Epoch, by: Any) -> e.MasterSwitched:
     return failover.switch(s, master, new, config_epoch, by=by)
-
-
-def _is_talk_about(name: str, effect: Effect) -> bool:
-    match effect:
-        case SayHello():
-            return effect.hello.master == name
-        case AskPeer():
-            return effect.master == name
-        case _:
-            return False
-
-
-def _tells_a_promise(effect: Effect) -> bool:
-    """Whether an effect tells subscribers of a vote or epoch that did not reach the disk."""
-    return isinstance(effect, Announce) and isinstance(effect.event, e.VoteCast | e.EpochRaised | e.PromotionSeen)
 
 
 _HANDLERS: Final[dict[type[i.Input], Callable[[Engine, Any], None]]] = {

@@ -25,6 +25,8 @@ class Watch:
     """From when on the rules must look at the masters concerned."""
     calm_ms: Millis = 0
     """Until when nothing but PINGs is due; 0 after anything else was heard or decided that matters here."""
+    rest_ms: Millis = 0
+    """Until when there is nothing to do at this link, provided that the last PING was answered."""
     gone: bool = False
     """Nobody looks any more: what it is about is no longer in the state."""
 
@@ -60,8 +62,6 @@ class LinkSense(Watch):
     """When the next PING is due if the last one is answered."""
     down_after_ms: Millis = NEVER_MS
     """The shortest `down-after-milliseconds` of the masters that the link serves, as of the last look."""
-    rest_ms: Millis = 0
-    """Until when there is nothing to do here, provided that the last PING was answered."""
     pending: int = 0
     command: ChannelSense = Factory(ChannelSense)
     local_host: str | None = None

@@ -90,11 +90,9 @@ def judged(s: Situation, watch: Watch) -> tuple[str, ...]:
     return ()
 
 
-def resting_until_ms(watch: Watch) -> Millis:
-    """Until when a look would find nothing, because the last PING was answered since it was planned."""
-    if isinstance(watch, _LINKS) and watch.ping_since_ms is None and watch.command.open:
-        return watch.rest_ms
-    return 0
+def rests(watch: Watch) -> bool:
+    """Whether a look before ``rest_ms`` would find nothing, because the last PING was answered since it was planned."""
+    return isinstance(watch, _LINKS) and watch.ping_since_ms is None and watch.command.open
 
 
 def watches_of(s: Situation, master: Master) -> list[Watch]:
@@ -143,7 +141,9 @@ def _ping(s: Situation, sense: ServerSense | PeerSense, down_after_ms: Millis, e
     """Answered: one each period, or more often where the pace allows it; unanswered: one each half period (core.md 4).
 
     Returns when to look again if no answer comes; ``next_ping_ms`` is when to look if one does."""
-    period_ms = min(down_after_ms, s.state.timing.ping_period_ms)
+    period_ms = s.state.timing.ping_period_ms
+    if period_ms > down_after_ms:
+        period_ms = down_after_ms
     due_ms = _ping_due_ms(sense, period_ms)
     if s.now_ms < due_ms:
         return due_ms
@@ -152,17 +152,18 @@ def _ping(s: Situation, sense: ServerSense | PeerSense, down_after_ms: Millis, e
         sense.ping_since_ms = s.now_ms
     sense.pending += 1
     effects.append(sense.ping)
-    quick_ms = min(period_ms, s.pace.ping_ms)
-    sense.next_ping_ms = _moment(s, sense.turn, s.now_ms + quick_ms, quick_ms)
-    return min(sense.next_ping_ms, s.now_ms + period_ms // 2)
+    quick_ms = min(s.pace.ping_ms, period_ms)
+    sense.next_ping_ms = next_ms = _moment(s, sense.turn, s.now_ms + quick_ms, quick_ms)
+    half_ms = s.now_ms + period_ms // 2
+    return min(half_ms, next_ms)
 
 
 def _only_ping(s: Situation, sense: ServerSense | PeerSense, effects: list[Effect]) -> Millis:
     """The PING of a link where all is well: nothing else need be considered."""
-    look_ms = _ping(s, sense, sense.down_after_ms, effects)
-    sense.judge_ms = liveness.silent_due_ms(sense, sense.down_after_ms)
-    sense.rest_ms = min(sense.calm_ms, sense.next_ping_ms)
-    return min(look_ms, sense.calm_ms, sense.judge_ms)
+    look_ms, calm_ms = _ping(s, sense, sense.down_after_ms, effects), sense.calm_ms
+    judge_ms = sense.judge_ms = liveness.silent_due_ms(sense, sense.down_after_ms)
+    sense.rest_ms = min(sense.next_ping_ms, calm_ms)
+    return min(look_ms, calm_ms, judge_ms)
 
 
 def _ping_due_ms(sense: LinkSense, period_ms: Millis) -> Millis:

@@ -26,7 +26,7 @@ from trio_sentinel.runtime.poller import Poller
 from trio_sentinel.runtime.reactor import Listening, Reactor
 from trio_sentinel.runtime.remarks import Remarks
 from trio_sentinel.runtime.service import Service
-from trio_sentinel.runtime.session import admit
+from trio_sentinel.runtime.session_admission import admit
 from trio_sentinel.runtime.session_rights import Roster
 from trio_sentinel.runtime.switchboard import Switchboard
 from trio_sentinel.wire.commands import renamed

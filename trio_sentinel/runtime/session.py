@@ -14,22 +14,21 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from trio_sentinel.errors import CommandRefused, ProtocolError
 from trio_sentinel.model.effects import Answer, AnswerOpinion
 from trio_sentinel.model.values import Millis
-from trio_sentinel.ports import Handler, Transport
+from trio_sentinel.ports import Transport
 from trio_sentinel.runtime.board import Message
 from trio_sentinel.runtime.clients import FIXED_BUFFER, GUEST_OVERFLOW, House, Known
-from trio_sentinel.runtime.session_acl import note_denial, note_unknown_certificate
 from trio_sentinel.runtime.session_commands import HANDLERS
+from trio_sentinel.runtime.session_gate import find, forbidden, is_attack
 from trio_sentinel.runtime.session_outbox import Mute, Outbox, Reply, Slot
-from trio_sentinel.runtime.session_rights import Account, names_in
+from trio_sentinel.runtime.session_rights import Account
 from trio_sentinel.runtime.session_tracking import Tracking
 from trio_sentinel.runtime.session_tracking import after as tracked_after
-from trio_sentinel.runtime.transport import TlsTransport
 from trio_sentinel.wire import answers, resp
 from trio_sentinel.wire.commands import Command
 from trio_sentinel.wire.requests import Make
@@ -49,8 +48,6 @@ CACHEABLE: Final = frozenset(
     {"ping", "sentinel|get-master-addr-by-name", "sentinel|get-primary-addr-by-name", "sentinel|myid"}
 )
 """Commands whose reply depends on the request, the protocol and the version of the state alone."""
-_IN_PUBSUB: Final = frozenset({"subscribe", "psubscribe", "unsubscribe", "punsubscribe", "ping"})
-_ATTACKS: Final = (b"post", b"host:")
 
 
 class Stop(enum.Flag):
@@ -65,7 +62,7 @@ class Stop(enum.Flag):
 
 
 class Session:
-    """The handler of one transport. Made by `admit`."""
+    """The handler of one transport. Made by `session_admission.admit`."""
 
     house: House
     transport: Transport
@@ -238,7 +235,7 @@ class Session:
     def last_command(self) -> str | None:
         """The full name of the last command, run or refused; None when it does not exist."""
         if self._last_cached is not None:
-            command, _ = self._find(self._last_cached)
+            command, _ = find(self.house.commands, self._last_cached)
             return None if command is None else command.name
         return self._last
 
@@ -432,7 +429,7 @@ class Session:
             return True
         if not self.house.expensive:
             return False
-        command, wrong = self._find(argv)
+        command, wrong = find(self.house.commands, argv)
         return command is not None and wrong is None and command.name in self.house.expensive
 
     def _note_cost(self, argv: Argv, took_s: float) -> None:
@@ -456,32 +453,17 @@ class Session:
         self.flush()
         self._finish()
 
-    def _find(self, argv: Argv) -> tuple[Command | None, str | None]:
-        """The command or subcommand that is meant, and what is wrong with the request."""
-        command = self.house.commands.get(argv[0].lower())
-        if command is None:
-            return None, unknown_command(argv)
-        if command.subcommands and len(argv) > 1:
-            sub = command.subcommands.get(argv[1].lower())
-            if sub is None:
-                shown = resp.told(argv[1][:128])
-                return None, f"ERR unknown subcommand '{shown}'. Try {resp.told(argv[0]).upper()} HELP."
-            command = sub
-        if not command.accepts(len(argv)):
-            return command, f"ERR wrong number of arguments for '{command.name}' command"
-        return command, None
-
     def _run(self, argv: Argv) -> bool:
         """Check and run one request (commands.md 1.5, V9). True when its reply came from, or went into, the cache."""
         self._running = argv
         quiet = self.mute is not Mute.NO
         if self.mute is Mute.NEXT:
             self.mute = Mute.NO
-        command, wrong = self._find(argv)
+        command, wrong = find(self.house.commands, argv)
         self._last, self._last_cached = None if command is None else command.name, None
-        if command is None and argv[0].lower() in _ATTACKS:
+        if command is None and is_attack(argv):
             raise ProtocolError("cross-protocol request", silent=True)
-        refusal = self._forbidden(command, wrong, argv)
+        refusal = forbidden(self, command, wrong, argv)
         if refusal is not None:
             self.house.clients.errors += 1
             self._put(resp.error(refusal), quiet)
@@ -519,25 +501,6 @@ class Session:
         self._behind.clear()
         if self.user is None and self.output_bytes > FIXED_BUFFER + GUEST_OVERFLOW:
             self._cut_off()
-
-    def _forbidden(self, command: Command | None, wrong: str | None, argv: Argv) -> str | None:
-        """Why a request does not run: the text of an error. `wrong` is what `_find` found."""
-        if self.user is None and (command is None or not command.no_auth):
-            return "NOAUTH Authentication required."
-        if command is None or wrong is not None:
-            return wrong
-        denial = None if self.user is None else self.user.denial(command, argv)
-        if self.user is not None and denial is not None:
-            note_denial(self, denial, self.user.name)
-            if denial.reason == "channel":
-                return "NOPERM No permissions to access a channel"
-            return f"NOPERM User {self.user.name} has no permissions to run the '{command.name}' command"
-        if command.name not in _IN_PUBSUB and self.in_pubsub:
-            return (
-                f"ERR Can't execute '{command.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET "
-                "are allowed in this context"
-            )
-        return None
 
     def _held_back(self, command: Command, argv: Argv) -> bool:
         """Whether CLIENT PAUSE delays this command; then it is the next one when the pause ends."""
@@ -653,54 +616,3 @@ class Session:
 def _is_short(argv: Argv) -> bool:
     """Whether a request may be remembered: a client chooses its words, and thousands of them are kept."""
     return len(argv) <= MAX_BATCH_ARGUMENTS and sum(map(len, argv)) <= MAX_BATCH
-
-
-def unknown_command(argv: Argv) -> str:
-    """The error for a command that does not exist (1.6)."""
-    shown = b""
-    for word in argv[1:]:
-        if len(shown) >= 128:
-            break
-        shown += b"'%b' " % word[: 128 - len(shown)]
-    return f"ERR unknown command '{resp.told(argv[0][:128])}', with args beginning with: {resp.told(shown)}"
-
-
-def admit(house: House, transport: Transport) -> Handler:
-    """A new connection: its session, or a handler that hears nothing because it was turned away (1.1)."""
-    refusal = house.refusal_of(transport)
-    if refusal is None:
-        session = Session(house, transport)
-        if isinstance(transport, TlsTransport):
-            _know_by_certificate(session, transport.peer_certificate)
-        return session
-    house.clients.rejected += 1
-    transport.send(resp.error(refusal))
-    transport.close(flush=True)
-    return TurnedAway()
-
-
-def _know_by_certificate(session: Session, certificate: Mapping[str, Any]) -> None:
-    """Log in the user whom a client certificate names, where the configuration says so (V9)."""
-    house = session.house
-    names = names_in(certificate, house.directives.tls_auth_clients_user)
-    user = house.rights.certified(names)
-    if user is not None:
-        session.log_in(user)
-    elif names:
-        note_unknown_certificate(session, names[0])
-
-
-class TurnedAway:
-    """The handler of a connection that was refused and is being closed."""
-
-    def received(self, data: bytes) -> None:
-        """Not read."""
-
-    def ended(self) -> None:
-        """No matter."""
-
-    def drained(self) -> None:
-        """No matter."""
-
-    def lost(self, reason: str) -> None:
-        """No matter."""

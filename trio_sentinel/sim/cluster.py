@@ -273,7 +273,7 @@ class Cluster:
         stock = [sentinel for sentinel in self.sentinels.values() if isinstance(sentinel, StockSentinel)]
         alone = len(stock) == len(self.sentinels)
         behind = any(sentinel.mind.clock_fell for sentinel in stock)
-        return alone or behind or bool(self.checker.spoilt) or any(map(self._asks_too_much_of, stock))
+        return alone or behind or bool(self.checker.ledger.spoilt) or any(map(self._asks_too_much_of, stock))
 
     def _asks_too_much_of(self, stock: SimSentinel) -> bool:
         """Every opinion is needed, and this one stands still with each save; or one is enough, and it is blind for

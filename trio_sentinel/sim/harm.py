@@ -14,6 +14,7 @@ import attrs
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.values import Address, Hello, RunId
 from trio_sentinel.sim.cluster import SERVER_PORT, Cluster, FakeServer, SimSentinel
+from trio_sentinel.sim.crash_points import CRASH_POINTS, SAVE_DONE, SAVE_HALF, Trap
 from trio_sentinel.sim.names import SOON_MS
 from trio_sentinel.sim.options import FAULTS, Options
 from trio_sentinel.sim.peace import (
@@ -24,7 +25,6 @@ from trio_sentinel.sim.peace import (
     own_identity,
     tell_the_truth,
 )
-from trio_sentinel.sim.process import CRASH_POINTS, SAVE_DONE, SAVE_HALF, Trap
 from trio_sentinel.sim.redis import Mood
 
 FOREVER = 10**9
@@ -271,7 +271,7 @@ class Harm:
             return ""
         one, other = self.dice.sample(sentinels, 2)
         assert one.disk.my_id is not None and other.disk.my_id is not None
-        self.cluster.checker.doubles |= {one.disk.my_id, other.disk.my_id}
+        self.cluster.checker.ledger.doubles |= {one.disk.my_id, other.disk.my_id}
         other.crash()
         other.disk = one.disk
         other.start()

@@ -253,8 +253,7 @@ class Network:
             return
         line.packet = packet = [item]
         line.sent_at_ms = now_ms
-        here, there = (wire.there, wire.here) if back else (wire.here, wire.there)
-        arrives_ms = now_ms + self.delay_ms(here, there)
+        arrives_ms = now_ms + (self.delay_ms(wire.there, wire.here) if back else self.delay_ms(wire.here, wire.there))
         if arrives_ms > line.free_at_ms:
             line.free_at_ms = arrives_ms
         self.world.at(line.free_at_ms, self._arrive, wire, line, packet)
@@ -262,18 +261,19 @@ class Network:
     def _arrive(self, wire: Wire, line: Line, packet: list[Any]) -> None:
         if line.packet is packet:
             line.packet = None
-        if self._is_over(wire) and line is wire.back:
+        owner, comes_back = wire.owner, line is wire.back
+        if (wire.closed or owner.life != wire.owner_life) and self._is_over(wire) and comes_back:
             return
         if line.waiting:
             line.waiting.extend(packet)
             return
-        if line is wire.back and not self.cut:
+        if comes_back and not self.cut:
             for item in packet:
-                wire.owner.hear(wire, item)  # who has closed it meanwhile hears nothing
+                owner.hear(wire, item)  # who has closed it meanwhile hears nothing
             return
         for position, item in enumerate(packet):
             far = wire.far
-            if not (self.cut or line is wire.back or far.frozen) and far.up and far.life == wire.far_life:
+            if not (self.cut or comes_back or far.frozen) and far.up and far.life == wire.far_life:
                 fate = far.take(wire, item)
             else:
                 fate = self._hand_over(wire, line, item)

@@ -3,66 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import attrs
-from attrs import define
 from msgspec import structs
 
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.engine import NOTHING, Engine, Outcome
-from trio_sentinel.model.events import Event, LeaderElected, PromotionSeen
-from trio_sentinel.model.observations import Observations
 from trio_sentinel.model.snapshot import Snapshot
-from trio_sentinel.model.state import SentinelState
 from trio_sentinel.model.values import Address, Channel, LinkId, PeerLink, RunId, ServerLink
 from trio_sentinel.sim.checks_of_orders import Following, note_following
+from trio_sentinel.sim.crash_points import Trap
 from trio_sentinel.sim.names import DEADLINE_MS
 from trio_sentinel.sim.network import Fate, Wire
+from trio_sentinel.sim.roles import Judge, Mind
+from trio_sentinel.sim.saver import LATE_SHARE, Saver
 from trio_sentinel.sim.world import WorldDice
 
 if TYPE_CHECKING:
     from trio_sentinel.sim.cluster import Cluster
 
-LAZY_SAVE_MS = 50
-"""How long a save that nobody waits for may wait for company."""
 FIRST_NAMES_MS = 2000
 """How long a start waits for names."""
-LATE_SHARE = 0.3
-"""How often a failing disk fails after the rename: the file is new, and whoever wrote it hears of a failure."""
-
-SAVE_BEGINS, SAVE_HALF, SAVE_DONE = "before a save", "during a save", "after a save, before it is known"
-CRASH_POINTS: tuple[str, ...] = (
-    SAVE_BEGINS,
-    SAVE_HALF,
-    SAVE_DONE,
-    *(
-        f"{when} {kind.__name__}"
-        for when in ("before", "after")
-        for kind in (
-            fx.AskPeer,
-            fx.AnswerOpinion,
-            fx.Promote,
-            fx.Repoint,
-            fx.HandOver,
-            fx.SayHello,
-            fx.KillClients,
-        )
-    ),
-    *(f"after the event {kind.__name__}" for kind in (LeaderElected, PromotionSeen)),
-)
-"""Where a process may be made to die (core.md 20, the end)."""
-
-
-@define(eq=False)
-class Trap:
-    """The process dies when it has come to `point` as often as ``left`` says."""
-
-    point: str
-    left: int
-    with_host: bool = False
-    """By a power failure."""
+NOTED = frozenset({i.PingAnswered, i.OpinionHeard, i.InfoHeard})
+"""What the checkers want to know of what was heard."""
 
 
 def _ponged(ping: fx.SendPing) -> i.PingAnswered:
@@ -71,44 +36,6 @@ def _ponged(ping: fx.SendPing) -> i.PingAnswered:
 
 def _taken(said: fx.SayHello) -> tuple[i.HelloHeard, i.HelloAccepted]:
     return i.HelloHeard(said.hello), i.HelloAccepted(said.link, said.hello.master, True)
-
-
-class Judge(Protocol):
-    """What watches over a process: the properties that its kind promises."""
-
-    def started(self, sentinel: Any) -> None:
-        """A process begins from its file."""
-
-    def ended(self, sentinel: Any) -> None:
-        """A process dies, or the run is over."""
-
-    def events(self, sentinel: Any, events: tuple[Event, ...]) -> None:
-        """The events of one turn."""
-
-    def effect(self, sentinel: Any, effect: fx.Effect) -> None:
-        """One effect, just before it is carried out."""
-
-    def opinion_sent(self, sentinel: Any, asked: fx.AskPeer, answer: fx.AnswerOpinion, *, in_tilt: bool) -> None:
-        """An answer to a question of a peer."""
-
-
-class Mind(Protocol):
-    """What decides for a process: our engine, or the model of a stock sentinel."""
-
-    state: SentinelState
-    senses: Observations
-
-    def start(self, snapshot: Snapshot, now_ms: int, *, own_port: int = 0) -> Outcome:
-        """Begin from the file."""
-
-    def feed(self, heard: i.Input, now_ms: int) -> Outcome:
-        """Take one input in."""
-
-    def next_due_ms(self) -> int:
-        """When time must be fed at the latest."""
-
-    def snapshot(self) -> Snapshot:
-        """What the file should say now."""
 
 
 class SimSentinel:
@@ -161,10 +88,7 @@ class SimSentinel:
         self._asked: set[str] = set()
         """Names that are being resolved."""
         self._started_at_ms = 0
-        self._saving = False
-        self._to_save: tuple[int, Snapshot, bool] | None = None
-        self._writing: Snapshot | None = None
-        self._lazy_until_ms: int | None = None
+        self._saver = Saver(self)
 
     # ------------------------------------------------------------ clocks
 
@@ -192,7 +116,7 @@ class SimSentinel:
         self.life += 1
         self.links, self.commands, self.answers, self.stalled, self.pongs, self.voices = {}, {}, {}, [], {}, {}
         self.said = {}
-        self._saving, self._to_save, self._writing, self._lazy_until_ms = False, None, None, None
+        self._saver = Saver(self)
         self._started_at_ms = self.world.now_ms
         self._asked, self.hearing = set(), None
         self.engine = self._new_mind()
@@ -260,7 +184,7 @@ class SimSentinel:
             self.network.awake(self)
             self._beat(self.life, self.beat_at_ms)
 
-    def _reach(self, point: str) -> bool:
+    def dies_at(self, point: str) -> bool:
         """Come to a point where the process may die; whether it did."""
         trap = self.trap
         if trap is None or trap.point != point:
@@ -286,9 +210,9 @@ class SimSentinel:
 
     def think(self, heard: i.Input) -> None:
         """What one input leads to, in a process that runs."""
-        kind, now_ms = type(heard), self.clock_ms() if self.clock_ppm else self.world.now_ms
-        if kind is i.PingAnswered or kind is i.OpinionHeard or kind is i.InfoHeard:
-            self.note_heard(heard)
+        now_ms = self.clock_ms() if self.clock_ppm else self.world.now_ms
+        if type(heard) in NOTED:
+            self.note_heard(heard, now_ms)
         life, self.hearing = self.life, heard
         outcome = self.engine.feed(heard, now_ms)
         if outcome is NOTHING:
@@ -297,18 +221,19 @@ class SimSentinel:
         if life == self.life and self._world_ms(self.engine.next_due_ms()) < self.beat_at_ms:
             self._plan_beat()
 
-    def note_heard(self, heard: i.Input) -> None:
-        """Remember, for the checkers, what was heard and when."""
-        if type(heard) is i.PingAnswered and heard.text.startswith(("PONG", "LOADING", "MASTERDOWN")):
-            self.pongs[heard.link] = self.clock_ms()
+    def note_heard(self, heard: i.Input, now_ms: int) -> None:
+        """Remember, for the checkers, what was heard and when (on its own clock)."""
+        if type(heard) is i.PingAnswered:
+            if heard.text.startswith(("PONG", "LOADING", "MASTERDOWN")):
+                self.pongs[heard.link] = now_ms
         elif type(heard) is i.OpinionHeard and heard.down is not None:
             voices = self.voices.setdefault((heard.master, heard.address), {})
             if heard.down:
-                voices[heard.peer.run_id] = self.clock_ms()
+                voices[heard.peer.run_id] = now_ms
             else:
                 voices.pop(heard.peer.run_id, None)
         elif type(heard) is i.InfoHeard and heard.reading is not None:
-            note_following(self.said, heard.link, heard.reading, self.clock_ms())
+            note_following(self.said, heard.link, heard.reading, now_ms)
 
     def ask(self, make: Callable[[int], i.Request], on_answer: Callable[[Any], None] = lambda answer: None) -> None:
         """A request of a client."""
@@ -401,17 +326,17 @@ class SimSentinel:
             self.cluster.hear_events(self, outcome.events)
             if self.trap is not None:
                 for event in outcome.events:
-                    if self._reach(f"after the event {type(event).__name__}"):
+                    if self.dies_at(f"after the event {type(event).__name__}"):
                         return
         for effect in outcome.effects:
             kind = type(effect)
-            if self.trap is not None and self._reach(f"before {kind.__name__}"):
+            if self.trap is not None and self.dies_at(f"before {kind.__name__}"):
                 return
             self.checker.effect(self, effect)
             self.deeds[kind](self, effect)
             if life != self.life:
                 return
-            if self.trap is not None and self._reach(f"after {kind.__name__}"):
+            if self.trap is not None and self.dies_at(f"after {kind.__name__}"):
                 return
 
     def _open(self, effect: fx.OpenLink) -> None:
@@ -472,8 +397,8 @@ class SimSentinel:
 
     def _hello(self, effect: fx.SayHello) -> None:
         wire = self.commands.get(effect.link)
-        if wire is not None:
-            self._say(effect.link, effect if effect.hello.host else wire.once(effect, self._with_host))
+        if wire is not None and wire.open:
+            self.network.send(wire, effect if effect.hello.host else wire.once(effect, self._with_host))
 
     def _with_host(self, effect: fx.SayHello) -> fx.SayHello:
         return structs.replace(effect, hello=attrs.evolve(effect.hello, host=self.address.host))
@@ -512,6 +437,10 @@ class SimSentinel:
         """What the file says after the worst power failure."""
         return self._kept
 
+    def write_unsynced(self, snapshot: Snapshot) -> None:
+        """The file is written, and a power failure may take it back."""
+        self._file = snapshot
+
     def settle(self) -> bool:
         """What a start does with the file before it says anything from it; False when the disk refuses."""
         if self._kept is not self._file and self.disk_fails and self.world.random.random() < LATE_SHARE:
@@ -520,13 +449,16 @@ class SimSentinel:
         self._kept = self._file
         return True
 
+    def _save(self, effect: fx.SaveConfig) -> None:
+        self._saver.save(effect)
+
     def _leave_file(self, *, with_host: bool) -> None:
         """A process ends, perhaps in the middle of a save: before the rename or after it. A power failure loses a
         rename that is not synced, or does not."""
         dice = self.world.random
-        if self._writing is not None and dice.random() < 0.5:
-            self._file = self._writing
-        self._writing = None
+        if self._saver.writing is not None and dice.random() < 0.5:
+            self.write_unsynced(self._saver.writing)
+        self._saver.writing = None
         if with_host and self._file is not self._kept:
             self.lose_power(keep=dice.random() < 0.5)
 
@@ -537,57 +469,6 @@ class SimSentinel:
         else:
             self.cluster.seen["a power failure takes a file back"] += 1
             self._file = self._kept
-
-    def _save(self, effect: fx.SaveConfig) -> None:
-        """One write at a time; what is asked for meanwhile is joined into the next."""
-        urgent = effect.urgent or (self._to_save is not None and self._to_save[2])
-        self._to_save = (effect.version, self.engine.snapshot(), urgent)
-        self._next_save()
-
-    def _next_save(self) -> None:
-        if self._saving or self._to_save is None:
-            return
-        version, snapshot, urgent = self._to_save
-        if not urgent:
-            if self._lazy_until_ms is None:
-                self._lazy_until_ms = self.world.now_ms + LAZY_SAVE_MS
-                self.world.after(LAZY_SAVE_MS, self._company_came, self.life)
-            if self.world.now_ms < self._lazy_until_ms:
-                return
-        self._lazy_until_ms = None
-        self._to_save = None
-        if self._reach(SAVE_BEGINS):
-            return
-        self._saving, self._writing = True, snapshot
-        length_ms = self.world.random.randint(*self.save_ms)
-        self.world.after(length_ms, self._saved, self.life, version, snapshot)
-
-    def _company_came(self, life: int) -> None:
-        if life == self.life and self._lazy_until_ms is not None:
-            if self.world.now_ms >= self._lazy_until_ms:
-                self._next_save()
-
-    def _saved(self, life: int, version: int, snapshot: Snapshot) -> None:
-        if life != self.life:
-            return
-        if self.frozen:
-            self.stalled.append((self._saved, (life, version, snapshot)))
-            return
-        if self._reach(SAVE_HALF):
-            return
-        self._saving, self._writing = False, None
-        if self.disk_fails:
-            if self.world.random.random() < LATE_SHARE:
-                self._file = snapshot
-                self.cluster.seen["a save that failed after its rename"] += 1
-            self.feed(i.ConfigSaveFailed(version, "No space left on device"))
-        else:
-            self.disk = snapshot
-            if self._reach(SAVE_DONE):
-                return
-            self.feed(i.ConfigSaved(version))
-        if life == self.life:
-            self._next_save()
 
 
 EFFECTS: dict[type[fx.Effect], Callable[[SimSentinel, Any], None]] = {

@@ -437,7 +437,7 @@ def is_split(cluster: Cluster, name: str) -> bool:
     views = _watching(cluster, name)
     newest = max((view.config_epoch for view in views), default=0)
     addresses = {view.address for view in views if view.config_epoch == newest}
-    lawful = bool(cluster.checker.doubles) or (name, newest) in cluster.checker.contested
+    lawful = bool(cluster.checker.ledger.doubles) or (name, newest) in cluster.checker.ledger.contested
     return lawful and len(addresses) > 1
 
 

@@ -169,7 +169,7 @@ def full_stage() -> Search:
 def run_quietly(search: Search, seed: int) -> Report:
     """One run without its story, which would have to travel between processes."""
     began_s = time.process_time()
-    with _without_collector():
+    with without_collector():
         report = guarded(search.run, search.draw(seed))
     report.cpu_s = time.process_time() - began_s
     report.told, report.notes, report.moves = [], [], []
@@ -177,7 +177,7 @@ def run_quietly(search: Search, seed: int) -> Report:
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
     """A run is short, and hardly anything in it is garbage before its end: looking for cycles costs a tenth of its
     time, so it is done after some runs instead."""
     gc.disable()

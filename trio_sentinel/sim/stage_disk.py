@@ -17,7 +17,8 @@ from attrs import Factory, define
 
 from trio_sentinel.model.engine import Engine
 from trio_sentinel.model.snapshot import Snapshot
-from trio_sentinel.sim.process import LATE_SHARE, SAVE_BEGINS, SAVE_DONE, SAVE_HALF
+from trio_sentinel.sim.crash_points import SAVE_BEGINS, SAVE_DONE, SAVE_HALF
+from trio_sentinel.sim.saver import LATE_SHARE
 from trio_sentinel.wire import conf
 
 if TYPE_CHECKING:

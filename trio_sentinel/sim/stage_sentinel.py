@@ -29,7 +29,8 @@ from trio_sentinel.runtime.bridge import Answered, Bridge
 from trio_sentinel.runtime.clients import Identity
 from trio_sentinel.runtime.session_rights import Roster
 from trio_sentinel.sim.checkers import Broken, require
-from trio_sentinel.sim.process import LATE_SHARE, SimSentinel
+from trio_sentinel.sim.process import SimSentinel
+from trio_sentinel.sim.saver import LATE_SHARE
 from trio_sentinel.sim.stage_clients import Operator
 from trio_sentinel.sim.stage_disk import CONF, VirtualDisk, VirtualStore
 from trio_sentinel.sim.stage_host import StageClock, StageResolver, Stopwatch, VirtualScripts
@@ -239,7 +240,7 @@ class StagedSentinel(SimSentinel):
 
     def reach(self, point: str, life: int) -> None:
         """Come to a point where the process may die. Raises Died when it did."""
-        if life != self.life or self._reach(point):
+        if life != self.life or self.dies_at(point):
             raise Died
 
     def leave_astray(self, host: str, place: str) -> None:
@@ -285,7 +286,7 @@ class WatchedBridge(Bridge):
         if type(perceived) is i.LinkLost:
             honest = not perceived.reason.startswith("Protocol error")
             require(honest, "framing", f"{self._sentinel.name} and {perceived.link}: {perceived.reason}")
-        self._sentinel.note_heard(perceived)
+        self._sentinel.note_heard(perceived, self._sentinel.clock_ms())
         super().hear(perceived)
 
     def ask(self, make: Callable[[int], i.Request], on_answer: Callable[[Answered], None]) -> None:

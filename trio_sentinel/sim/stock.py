@@ -13,8 +13,10 @@ from trio_sentinel.model import effects as fx
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.snapshot import Snapshot
 from trio_sentinel.model.values import Address, ServerLink
+from trio_sentinel.sim.crash_points import SAVE_BEGINS, SAVE_DONE, SAVE_HALF
 from trio_sentinel.sim.network import Wire
-from trio_sentinel.sim.process import EFFECTS, SAVE_BEGINS, SAVE_DONE, SAVE_HALF, Mind, SimSentinel
+from trio_sentinel.sim.process import EFFECTS, SimSentinel
+from trio_sentinel.sim.roles import Mind
 from trio_sentinel.sim.stock_links import sight_of
 from trio_sentinel.sim.stock_mind import StockMind
 from trio_sentinel.sim.stock_state import Defects, Flavour
@@ -84,16 +86,16 @@ class StockSentinel(SimSentinel):
 
     def _write(self, snapshot: Snapshot) -> bool:
         """The whole file anew: a crash leaves the old one or the new one."""
-        if self._reach(SAVE_BEGINS):
+        if self.dies_at(SAVE_BEGINS):
             raise _Died
         self._stall_ms += self.world.random.randint(*self.save_ms)
         if self.disk_fails:
             self.lost_writes += 1
             return False
-        if self._reach(SAVE_HALF):
+        if self.dies_at(SAVE_HALF):
             raise _Died
         self.disk = snapshot
-        if self._reach(SAVE_DONE):
+        if self.dies_at(SAVE_DONE):
             raise _Died
         return True
 

@@ -1,8 +1,8 @@
 """What can be promised of a stock member, and what becomes of the promises of the whole quorum when it is in it.
 
-**Ours are held to everything**, whoever sits beside them: all rules of ``checkers.py`` about one sentinel stay as they
-are. Two properties are about the whole quorum (8, one leader in each epoch; 22, one address in each epoch). They stay
-too, except for the epochs in which a stock member was *seen* to do one of these (numbers of core.md 19):
+**Ours are held to everything**, whoever sits beside them: all rules in ``checks_of_*.py`` about one sentinel stay as
+they are. Two properties are about the whole quorum (8, one leader in each epoch; 22, one address in each epoch). They
+stay too, except for the epochs in which a stock member was *seen* to do one of these (numbers of core.md 19):
 
 * Q1: it was elected with votes of another epoch;
 * Q3, Q19, Q25: it voted a second time in an epoch, or came back with an address of old, after a write of its file
@@ -33,7 +33,9 @@ from trio_sentinel.model import effects as fx
 from trio_sentinel.model import events as e
 from trio_sentinel.model.state import Manner
 from trio_sentinel.model.values import Address, Epoch, LinkId, Millis, RunId
-from trio_sentinel.sim.checkers import Checker, Leader, require
+from trio_sentinel.sim.broken import require
+from trio_sentinel.sim.checkers import Checker
+from trio_sentinel.sim.ledger import Leader
 
 if TYPE_CHECKING:
     from trio_sentinel.sim.stock import StockSentinel
@@ -74,10 +76,11 @@ class Life:
 
 
 class StockChecker:
-    """The rules for stock members; what they do to the quorum is told to the checker of all."""
+    """The rules for stock members; what they do to the quorum goes into the ledger of all."""
 
     def __init__(self, whole: Checker) -> None:
         self.whole = whole
+        self.ledger = whole.ledger
         self.records: dict[RunId, Record] = {}
         self.lives: dict[StockSentinel, Life] = {}
 
@@ -88,7 +91,7 @@ class StockChecker:
 
     def _trusted(self, sentinel: StockSentinel, record: Record, name: str) -> bool:
         """Whether its promises about a master are still to be relied upon."""
-        twice = sentinel.engine.state.my_id in self.whole.doubles
+        twice = sentinel.engine.state.my_id in self.ledger.doubles
         return not (record.careless or twice or name in record.removed)
 
     # ------------------------------------------------------------ lives
@@ -100,7 +103,7 @@ class StockChecker:
         record = self.records.setdefault(disk.my_id, Record())
         record.careless = record.careless or sentinel.lost_writes > 0
         self.lives[sentinel] = Life()
-        if record.careless or disk.my_id in self.whole.doubles:
+        if record.careless or disk.my_id in self.ledger.doubles:
             return
         epochs = [disk.current_epoch, *(epoch for m in disk.masters for epoch in (m.config_epoch, m.leader_epoch))]
         kept = max(epochs) >= record.current_epoch or record.current_epoch in record.manual
@@ -151,16 +154,16 @@ class StockChecker:
     def _ballot(self, sentinel: StockSentinel, record: Record, name: str, epoch: Epoch, candidate: RunId) -> None:
         """Property 3, unless the member has forgotten: then the epoch is marked."""
         voter = sentinel.engine.state.my_id
-        if voter in self.whole.doubles:
-            self.whole.note_double(sentinel, (name, epoch), candidate)
+        if voter in self.ledger.doubles:
+            self.ledger.note_double(sentinel, (name, epoch), candidate)
             return
-        ballots = self.whole.ballots.setdefault((name, epoch), {})
+        ballots = self.ledger.ballots.setdefault((name, epoch), {})
         if ballots.setdefault(voter, candidate) == candidate:
             return
         trusted = self._trusted(sentinel, record, name)
         require(not trusted, 3, f"{sentinel.name} voted twice in epoch {epoch} of {name}")
-        self.whole.spoil(name, epoch, "a stock member votes twice in one epoch (Q3, Q25)")
-        self.whole.repeated[name, epoch] += 1
+        self.ledger.spoil(name, epoch, "a stock member votes twice in one epoch (Q3, Q25)")
+        self.ledger.repeated[name, epoch] += 1
 
     def _started(self, sentinel: StockSentinel, record: Record, event: e.FailoverStarted) -> None:
         """Property 11."""
@@ -183,13 +186,13 @@ class StockChecker:
         if attempt.manner is not Manner.FORCED:
             needed = max(event.voters // 2 + 1, master.settings.quorum)
             require(event.votes >= needed, 9, f"{sentinel.name} leads with {event.votes} of {needed} votes")
-        whole, key = self.whole, (name, attempt.epoch)
+        ledger, key = self.ledger, (name, attempt.epoch)
         my_id = sentinel.engine.state.my_id
-        honest = event.votes <= whole.votes_for(my_id, key)
+        honest = event.votes <= ledger.votes_for(my_id, key)
         if not honest:
-            whole.spoil(*key, "a stock member leads with votes of another epoch (Q1)")
-        whole.add_leader(key, Leader(my_id, attempt.manner, event.votes, whole.cluster.world.now_ms, honest))
-        whole.cluster.leader_elected(sentinel, master, attempt.manner)
+            ledger.spoil(*key, "a stock member leads with votes of another epoch (Q1)")
+        ledger.note_leader(key, Leader(my_id, attempt.manner, event.votes, ledger.cluster.world.now_ms, honest))
+        ledger.cluster.leader_elected(sentinel, master, attempt.manner)
 
     def _promoted(self, sentinel: StockSentinel, record: Record, event: e.PromotionSent) -> None:
         """Property 13."""
@@ -223,7 +226,7 @@ class StockChecker:
         name = event.subject.master
         told = (epochs[1] for (about, _), epochs in self.lives[sentinel].said.items() if about == name)
         if max(told, default=0) > event.epoch:
-            self.whole.spoil(name, event.epoch, "a stock member promotes under an older epoch than it has told")
+            self.ledger.spoil(name, event.epoch, "a stock member promotes under an older epoch than it has told")
 
     def _reset(self, sentinel: StockSentinel, record: Record, event: e.MasterReset) -> None:
         """Between its promotion and its switch it goes back to the old address, and keeps the new epoch."""
@@ -231,7 +234,7 @@ class StockChecker:
         attempt, master = self.lives[sentinel].attempts.get(name), sentinel.engine.state.masters.get(name)
         if attempt is not None and master is not None and master.config_epoch == attempt.epoch:
             if attempt.promoted not in (None, master.address):
-                self.whole.spoil(name, attempt.epoch, "a stock member is reset between its promotion and its switch")
+                self.ledger.spoil(name, attempt.epoch, "a stock member is reset between its promotion and its switch")
         self._forgotten(sentinel, record, event)
 
     def _removed(self, sentinel: StockSentinel, record: Record, event: e.MasterRemoved) -> None:
@@ -242,8 +245,8 @@ class StockChecker:
 
     def effect(self, sentinel: StockSentinel, effect: fx.Effect) -> None:
         """One effect, just before it is carried out."""
-        for key in sentinel.mind.poisoned - self.whole.contested:
-            self.whole.spoil(*key, "a stock member takes an epoch without its address (Q5)")
+        for key in sentinel.mind.poisoned - self.ledger.contested:
+            self.ledger.spoil(*key, "a stock member takes an epoch without its address (Q5)")
         if isinstance(effect, fx.SayHello):
             self._hello(sentinel, effect)
         elif isinstance(effect, fx.Repoint):
@@ -258,18 +261,18 @@ class StockChecker:
         before = self.lives[sentinel].said.get((name, effect.link), (*epochs, address))
         if self._trusted(sentinel, record, name):
             require(epochs[0] >= before[0], 1, f"{sentinel.name}: its epoch falls from {before[0]} to {epochs[0]}")
-            risen = epochs[1] >= before[1] or name in self.whole.spoilt  # a poisoned epoch is forgotten at a promotion
+            risen = epochs[1] >= before[1] or name in self.ledger.spoilt  # a poisoned epoch is forgotten at a promotion
             require(risen, 20, f"{sentinel.name}: the configuration epoch of {name} falls to {epochs[1]}")
-            if name in self.whole.spoilt and epochs[1] <= before[1] and address != before[2]:
-                self.whole.spoil(name, epochs[1], "a stock member tells two addresses after a poisoned epoch")
-            kept = epochs[1] != before[1] or address == before[2] or (name, epochs[1]) in self.whole.contested
+            if name in self.ledger.spoilt and epochs[1] <= before[1] and address != before[2]:
+                self.ledger.spoil(name, epochs[1], "a stock member tells two addresses after a poisoned epoch")
+            kept = epochs[1] != before[1] or address == before[2] or (name, epochs[1]) in self.ledger.contested
             require(kept, 21, f"{sentinel.name} tells two addresses of {name} in epoch {epochs[1]}")
         record.current_epoch = max(record.current_epoch, hello.current_epoch)
         self.lives[sentinel].said[name, effect.link] = (*epochs, address)
-        known, _ = self.whole.configurations.get((name, epochs[1]), (address, ""))
+        known, _ = self.ledger.configurations.get((name, epochs[1]), (address, ""))
         if known != address and not self._trusted(sentinel, record, name):
-            self.whole.spoil(name, epochs[1], "a stock member came back with an old configuration (Q3, Q25)")
-        self.whole.one_address(sentinel, name, epochs[1], address)
+            self.ledger.spoil(name, epochs[1], "a stock member came back with an old configuration (Q3, Q25)")
+        self.ledger.note_address(sentinel, name, epochs[1], address)
 
     def opinion_sent(
         self, sentinel: StockSentinel, asked: fx.AskPeer, answer: fx.AnswerOpinion, *, in_tilt: bool

@@ -28,7 +28,9 @@ class World:
     def at(self, at_ms: int, action: Action, *args: Any) -> None:
         """Do ``action(*args)`` at `at_ms`, after everything that was planned for the same moment before."""
         self._count += 1
-        heappush(self._queue, (max(self.now_ms, at_ms), self._count, action, args))
+        if at_ms < self.now_ms:
+            at_ms = self.now_ms
+        heappush(self._queue, (at_ms, self._count, action, args))
 
     def after(self, delay_ms: int, action: Action, *args: Any) -> None:
         """Do ``action(*args)`` in `delay_ms`."""
