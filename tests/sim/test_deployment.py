@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import trio_sentinel.sim
 from trio_sentinel.errors import CommandRefused
 from trio_sentinel.model.events import MasterSwitched
+from trio_sentinel.model.values import Address
 from trio_sentinel.sim import CLIENT, Deployment, NotInTime, ServerUnreachable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,3 +134,116 @@ def test_the_same_calls_have_the_same_consequences(make_deployment: Callable[...
 
     assert story(1) == story(1)
     assert story(1) != story(2)
+
+
+# ---------------------------------------------------------------- what is no deployment, no place and no time
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sentinels": 0},
+        {"sentinels": 251},
+        {"replicas": -1},
+        {"quorum": 0},
+        {"down_after_s": 0},
+        {"down_after_s": -1},
+        {"down_after_s": float("nan")},
+        {"failover_timeout_s": float("inf")},
+        {"latency_ms": (5, 1)},
+        {"latency_ms": (-5, 1)},
+        {"min_replicas_to_write": -1},
+        {"stock": ("redis 6",)},
+        {"stock": "redis 7"},
+        {"stock": ("redis 7",) * 4},
+    ],
+    ids=str,
+)
+def test_what_no_deployment_can_be_is_refused_by_its_name(options: dict[str, Any]) -> None:
+    (name,) = options
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        Deployment(**options)
+
+
+@pytest.mark.parametrize("deed", ["kill", "restart", "freeze", "thaw"])
+def test_a_place_that_is_none_is_told_with_those_there_are(deployment: Deployment, deed: str) -> None:
+    for place in ("s4", "10.0.0.1:6379", Address("10.0.0.9", 6379)):
+        with pytest.raises(ValueError, match=r"is no place: sentinels are s1, s2, s3; servers, 10\.0\.0\.1:6379, "):
+            getattr(deployment, deed)(place)
+    with pytest.raises(ValueError, match="no process"):
+        getattr(deployment, deed)(CLIENT)
+
+
+def test_groups_of_a_partition_are_lists_of_places_and_have_none_in_common(deployment: Deployment) -> None:
+    master = deployment.master_address()
+    for groups in (["s1"], [master]):
+        with pytest.raises(ValueError, match="a group is a list of places"):
+            deployment.partition(*groups)
+    with pytest.raises(ValueError, match="s1 is in two groups"):
+        deployment.partition([master, "s1"], ["s1"])
+    with pytest.raises(ValueError, match="is no place"):
+        deployment.partition(["s4"])
+    deployment.advance(5)
+    assert deployment.master_address("s1") == deployment.master_address("s2") == master
+
+
+def test_time_passes_forward_only(deployment: Deployment) -> None:
+    for seconds in (-1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="time passes forward only"):
+            deployment.advance(seconds)
+    with pytest.raises(ValueError, match="timeout_s"):
+        deployment.advance_until(lambda: False, timeout_s=float("nan"))
+    with pytest.raises(ValueError, match="every_s"):
+        deployment.start_writing(every_s=0)
+    assert deployment.now_s == 15
+
+
+def test_a_sentinel_that_does_not_run_or_does_not_exist_takes_no_orders(deployment: Deployment) -> None:
+    deployment.kill("s1")
+    deployment.freeze("s2")
+    for name in ("s1", "s2"):
+        with pytest.raises(ServerUnreachable):
+            deployment.failover(name)
+    with pytest.raises(ServerUnreachable, match="no answer from s2"):
+        deployment.master_address("s2")
+    for asked in (deployment.failover, deployment.master_address):
+        with pytest.raises(ValueError, match="'s4' is no sentinel"):
+            asked("s4")
+
+
+def test_what_happens_twice_changes_nothing_the_second_time(deployment: Deployment) -> None:
+    old = deployment.master_address()
+    for place in (old, "s1"):
+        deployment.kill(place)
+        deployment.kill(place, power=True)
+        deployment.freeze(place)
+        deployment.thaw(place)
+    deployment.advance(10)
+    for place in (old, "s1"):
+        deployment.restart(place)
+        deployment.restart(place)
+    deployment.advance(30)
+    assert deployment.role(old) == "replica"
+    assert deployment.master_address("s1") == deployment.master_address("s2") != old
+
+
+def test_a_mark_without_names_is_refused(tmp_path: Path) -> None:
+    """It would be left out in silence, and the test would mean something else."""
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n@pytest.mark.deployment(5)\ndef test_it(deployment):\n    pass\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "takes options by their names only" in done.stdout
+
+
+def test_what_was_cut_stays_cut_until_it_is_healed(deployment: Deployment) -> None:
+    deployment.partition(["s1"])
+    deployment.partition(["s2"])
+    for name in ("s1", "s2"):
+        with pytest.raises(ServerUnreachable):
+            deployment.master_address(name)
+    assert deployment.master_address("s3") == deployment.servers[0]
+    deployment.heal()
+    assert deployment.master_address("s1") == deployment.master_address("s2") == deployment.servers[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import re
 import shlex
 from collections import Counter
@@ -12,12 +14,13 @@ import pytest
 from trio_sentinel.cli import main as cli
 from trio_sentinel.model.settings import MasterSettings
 from trio_sentinel.sim import command, rehearsal
+from trio_sentinel.sim.arguments import CANNOT
 from trio_sentinel.sim.command import main
 from trio_sentinel.sim.options import Options, draw, parse
 from trio_sentinel.sim.plan import Plan, placed, spread, warnings
-from trio_sentinel.sim.rehearsal import INCIDENTS, Sample, Task, percentile
+from trio_sentinel.sim.rehearsal import INCIDENTS, Outlook, Sample, Task, lessons, percentile
 from trio_sentinel.sim.runs import DEAD_END, NO_EXAM, NO_REST, Report, run_options
-from trio_sentinel.sim.screen import PlainScreen
+from trio_sentinel.sim.screen import PlainScreen, RichScreen
 from trio_sentinel.sim.shrinking import shrink
 from trio_sentinel.sim.soaks import Sum
 from trio_sentinel.sim.timelines import timeline
@@ -37,7 +40,7 @@ def test_options_are_told_in_one_line_and_read_again() -> None:
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"seed":1,"moons":2}', "{}"])
 def test_other_words_are_no_options(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--replay", text]) == command.CANNOT
+    assert main(["--replay", text]) == CANNOT
     assert capsys.readouterr().err
 
 
@@ -135,6 +138,11 @@ def test_what_is_left_of_a_failure_breaks_the_same_property_with_less(monkeypatc
     assert (after.sentinels, after.masters, after.replicas) <= (before.sentinels, before.masters, before.replicas)
 
 
+def test_a_run_without_a_finding_cannot_be_made_shorter() -> None:
+    with pytest.raises(ValueError, match="seed 1: nothing is broken"):
+        shrink(run_options(draw(1)))
+
+
 # ---------------------------------------------------------------- plans
 
 
@@ -175,16 +183,50 @@ def test_a_good_plan_raises_no_doubts() -> None:
         (_plan(min_replicas=2), "any replica's loss stops writes"),
         (_plan(min_replicas=3), "no write is ever accepted"),
         (_placed("m,rsss,r"), "all sentinels are in zone 2"),
-        (_placed("mss,rs,r"), "without zone 1 there are 1 sentinels"),
+        (_placed("mss,rs,r"), "without zone 1 is 1 sentinel left, and a leader needs 2 votes"),
         (_placed("mrrs,s,s"), "all servers are in zone 1"),
         (_plan(latency_ms=(100, 300)), "two round trips"),
-        (_plan(settings=MasterSettings(quorum=2, down_after_ms=400, failover_timeout_ms=9000)), "one slow answer"),
+        (_plan(settings=MasterSettings(quorum=2, down_after_ms=400, failover_timeout_ms=9000)), "a slow answer"),
+        (_plan(settings=MasterSettings(quorum=2, down_after_ms=300_000)), "for 300 s after the master's death"),
         (_plan(settings=MasterSettings(quorum=2, down_after_ms=4000, failover_timeout_ms=5000)), "is given up"),
+        (_plan(settings=MasterSettings(quorum=2, failover_timeout_ms=8)), "are given up before the answers"),
+        (_plan(replicas=3, settings=MasterSettings(quorum=2, parallel_syncs=2)), "all 2 other replicas"),
+        (_placed("mrs,rs,s"), "without zone 1 is 1 server left, a master with no replicas"),
+        (_placed("ms,rrs,s"), "without zone 2 is 1 server left, a master with no replicas"),
+        (_placed("mrs,rs,s"), "zone 1 has the master and 1 replica, enough for"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_questionable_plan_is_questioned(plan: Plan, word: str) -> None:
     assert any(word in warning for warning in warnings(plan))
+
+
+def test_what_makes_no_difference_is_not_questioned() -> None:
+    """Zones that may be lost, replicas that would be left, latency between zones where there is one."""
+    assert list(warnings(_placed("mss,rs,rss"))) == []
+    assert list(warnings(_plan(zone_latency_ms=500))) == []
+    assert list(warnings(_plan(settings=MasterSettings(quorum=2, parallel_syncs=5)))) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"servers": ()},
+        {"sentinels": ()},
+        {"sentinels": (0,) * 251},
+        {"servers": (0, -1)},
+        {"settings": MasterSettings(quorum=0)},
+        {"settings": MasterSettings(quorum=1, down_after_ms=0)},
+        {"settings": MasterSettings(quorum=1, failover_timeout_ms=0)},
+        {"latency_ms": (5, 1)},
+        {"zone_latency_ms": -1},
+        {"min_replicas": -1},
+    ],
+    ids=str,
+)
+def test_what_no_plan_can_be_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"must be|the least|numbered"):
+        Plan(**{"settings": QUICK, **wrong})  # type: ignore[arg-type]
 
 
 def _sample(plan: Plan, incident: str, seed: int = 1) -> Sample:
@@ -233,6 +275,87 @@ def test_the_advice_about_min_replicas_is_worth_following() -> None:
     assert lost[1] < lost[0] - 50
 
 
+def test_a_client_whose_zone_has_no_sentinel_goes_on_writing_to_the_master_that_it_knows() -> None:
+    """As one with a connection does: what it writes is lost like that of any other."""
+    servers, sentinels = placed("m,rs,rs,s")
+    sample = _sample(Plan(settings=QUICK, servers=servers, sentinels=sentinels), "zone cut off")
+    assert sample.recovered_ms is not None
+    assert sample.lost > 100
+
+
+def test_a_cut_off_sentinel_stops_nobody_who_knows_the_master() -> None:
+    settings = MasterSettings(quorum=1, down_after_ms=1000, failover_timeout_ms=3000)
+    assert _sample(_plan(sentinels=1, settings=settings), "sentinel cut off").unavailable_ms < 1000
+
+
+def test_what_min_replicas_to_write_does_to_zones_is_as_the_warnings_say() -> None:
+    plan = _placed("mrs,rs,s")
+    assert _sample(plan, "zone power").dead_end
+    assert _sample(plan, "zone cut off").lost > 500
+    assert not _sample(_placed("ms,rs,rs"), "zone power").dead_end
+
+
+def test_a_short_failover_timeout_costs_attempts_as_the_warning_says() -> None:
+    servers, sentinels = placed("ms,rs,rs")
+    times = {}
+    for timeout_ms in (300, 3000):
+        settings = MasterSettings(quorum=2, down_after_ms=2400, failover_timeout_ms=timeout_ms)
+        plan = Plan(settings=settings, servers=servers, sentinels=sentinels, zone_latency_ms=300, min_replicas=1)
+        assert any("given up before" in warning for warning in warnings(plan)) is (timeout_ms == 300)
+        times[timeout_ms] = [_sample(plan, "power", seed).recovered_ms or 10**6 for seed in range(4)]
+    assert sum(times[300]) > sum(times[3000]) + 5000
+
+
+def _outlook(plan: Plan, incident: str, runs: int) -> Outlook:
+    outlook = Outlook(plan)
+    for seed in range(runs):
+        outlook.add(_sample(plan, incident, seed))
+    return outlook
+
+
+def test_writes_that_are_lost_on_the_return_are_told_with_their_reason() -> None:
+    """A restarted sentinel names the old master until it hears better, and the old master takes writes again."""
+    outlook, heedful = _outlook(_plan(zones=3, min_replicas=0), "degraded", 4), _outlook(_plan(zones=3), "degraded", 4)
+    samples = outlook.samples["degraded"]
+    assert any(sample.lost for sample in samples)
+    assert all(sample.lost == sample.lost_on_return for sample in samples)
+    (lesson,) = lessons(outlook)
+    assert "let the old master come back last, or see what --min-replicas 1 makes of it" in lesson
+    assert list(lessons(heedful)) == []
+
+
+def test_other_lost_writes_are_told_with_the_worst_incident() -> None:
+    (first, *_) = lessons(_outlook(_plan(zones=3, min_replicas=0), "zone cut off", 1))
+    assert first.endswith("acknowledged writes were lost; see what --min-replicas 1 makes of it")
+
+
+def test_a_dead_end_has_no_end_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """Not the time after which the rehearsal loses its patience."""
+    command._show_outlook(_outlook(_plan(replicas=0, min_replicas=0), "power", 2), PlainScreen())
+    out = capsys.readouterr().out
+    assert re.search(r"loses power +2 +never +never +never +no end +no end +0 +0\n", out)
+    assert "in 2 of 2 runs nobody could write again until it was mended by hand" in out
+
+
+def test_an_order_that_nothing_comes_of_is_told() -> None:
+    (lesson,) = lessons(_outlook(_plan(replicas=0, min_replicas=0), "planned", 2))
+    assert lesson == "an operator orders a failover: in 2 of 2 runs nothing came of it"
+
+
+def test_an_incident_that_is_none_is_refused() -> None:
+    with pytest.raises(KeyError, match="is none of dies, power"):
+        rehearsal.rehearse(_plan(), "earthquake")
+
+
+def test_times_that_nobody_can_wait_for_are_not_rehearsed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    conf = tmp_path / "sentinel.conf"
+    conf.write_text("sentinel monitor cache 10.0.0.5 6379 2\nsentinel down-after-milliseconds cache 86400000\n")
+    assert main(["--config", str(conf)]) == CANNOT
+    shown = capsys.readouterr()
+    assert "for 86400 s after the master's death nobody replaces it" in shown.out
+    assert "not rehearsed: a dead end would be waited for for 24 hours" in shown.err
+
+
 def test_the_same_task_gives_the_same_sample() -> None:
     assert _sample(_plan(zones=3), "zone power", 5) == _sample(_plan(zones=3), "zone power", 5)
 
@@ -265,11 +388,11 @@ def test_a_configuration_is_rehearsed(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_configuration_that_cannot_be_used_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     conf = tmp_path / "sentinel.conf"
     conf.write_text("sentinel monitor cache 10.0.0.5 6379 2\n")
-    assert main(["--config", str(tmp_path / "nowhere.conf")]) == command.CANNOT
-    assert main(["--config", str(conf), "--master", "elsewhere"]) == command.CANNOT
-    assert main(["--config", str(conf), "--zones", "rs"]) == command.CANNOT
+    assert main(["--config", str(tmp_path / "nowhere.conf")]) == CANNOT
+    assert main(["--config", str(conf), "--master", "elsewhere"]) == CANNOT
+    assert main(["--config", str(conf), "--zones", "rs"]) == CANNOT
     conf.write_text("sentinel monitor cache\n")
-    assert main(["--config", str(conf)]) == command.CANNOT
+    assert main(["--config", str(conf)]) == CANNOT
     assert len(capsys.readouterr().err.splitlines()) >= 4
 
 
@@ -280,9 +403,43 @@ def test_counts_beside_places_are_refused(option: str, tmp_path: Path, capsys: p
     conf.write_text("sentinel monitor cache 10.0.0.5 6379 2\n")
     with pytest.raises(SystemExit) as refused:
         main(["--config", str(conf), "--zones", "ms,rs", option, "5"])
-    assert refused.value.code == command.CANNOT
+    assert refused.value.code == CANNOT
     told = capsys.readouterr().err.splitlines()[-1]
     assert told.startswith(f"trio-sentinel simulate: error: argument {option}: not allowed with the places of --zones")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("", "2 replicas and 3 sentinels are assumed"),
+        ("--replicas 0", "  3 sentinels are assumed"),
+        ("--sentinels 5 --zones 2", "  2 replicas are assumed"),
+        ("--zones ms,rs", None),
+        ("--replicas 1 --sentinels 3", None),
+    ],
+)
+def test_what_the_file_does_not_know_is_told_to_be_assumed(
+    words: str, told: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conf = tmp_path / "sentinel.conf"
+    conf.write_text("sentinel monitor cache 10.0.0.5 6379 2\n")
+    assert main(["--config", str(conf), "--seconds", "0", "--jobs", "1", *words.split()]) == 0
+    out = capsys.readouterr().out
+    assert ("assumed" in out) is (told is not None)
+    assert told is None or told in out
+
+
+def test_what_the_file_knows_is_not_assumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    conf = tmp_path / "sentinel.conf"
+    conf.write_text(
+        "sentinel monitor cache 10.0.0.5 6379 2\n"
+        "sentinel known-replica cache 10.0.0.6 6379\n"
+        + "".join(f"sentinel known-sentinel cache 10.0.0.{n} 26379 {n:040x}\n" for n in range(1, 5))
+    )
+    assert main(["--config", str(conf), "--seconds", "0", "--jobs", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "zone 1: 1 master, 1 replica, 5 sentinels" in out
+    assert "assumed" not in out
 
 
 def test_one_master_is_all_and_nothing_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -290,3 +447,65 @@ def test_one_master_is_all_and_nothing_is_left_out(tmp_path: Path, capsys: pytes
     conf.write_text("sentinel monitor cache 10.0.0.5 6379 2\n")
     assert main(["--config", str(conf), "--zones", "ms,rs", "--runs", "1", "--jobs", "1", "--seconds", "0"]) == 0
     assert "nothing below is about" not in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------- screens
+
+
+HEADER = ("", "runs", "failover: median", "max")
+ROWS = [("the master's machine loses power", "10", "30.1", "30.2"), ("the master hangs", "10", "-", "-")]
+
+
+def _shown(screen: PlainScreen, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    screen.table(HEADER, ROWS)
+    screen.note("Failover: from the incident to the first write on the new master, in seconds.")
+    screen.warn("one sentinel: when it or its machine is gone, nobody replaces a dead master; run three")
+    return capsys.readouterr().out.splitlines()
+
+
+def test_what_is_too_wide_for_a_terminal_becomes_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = _shown(PlainScreen(40), capsys)
+    assert max(map(len, lines)) <= 40
+    assert lines[:3] == [
+        "  the master's machine loses power",
+        "      runs 10, failover: median 30.1,",
+        "      max 30.2",
+    ]
+
+
+@pytest.mark.parametrize("width", [None, 100])
+def test_where_there_is_room_a_table_is_one(width: int | None, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file has room for everything."""
+    lines = _shown(PlainScreen(width), capsys)
+    assert lines[1] == "  the master's machine loses power    10              30.1  30.2"
+    assert len(lines) == 5
+
+
+@pytest.mark.parametrize("width", [30, 60, 100])
+def test_a_coloured_screen_fits_too(width: int) -> None:
+    rich = pytest.importorskip("rich.console")
+    progress = pytest.importorskip("rich.progress")
+    console = rich.Console(width=width, file=io.StringIO(), force_terminal=False)
+    screen = RichScreen(console, progress.Progress(console=console))
+    screen.table(HEADER, ROWS)
+    screen.note("Failover: from the incident to the first write on the new master, in seconds.")
+    screen.warn("one sentinel: when it or its machine is gone, nobody replaces a dead master; run three")
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert "…" not in "".join(lines)
+    assert any("30.2" in line for line in lines)
+
+
+def test_the_head_of_a_story_fits_and_breaks_between_names() -> None:
+    report = run_options(draw(47))
+    lines = list(itertools.takewhile(bool, timeline(report, width=60)))
+    assert len(lines) > 3
+    assert max(map(len, lines)) <= 60
+    assert not any(re.search(r" [a-c]\d$", line) for line in lines)
+
+
+def test_the_last_rows_are_as_many_as_asked_for() -> None:
+    report = run_options(draw(1))
+    head = len(list(timeline(report, last=0, width=500)))
+    assert [len(list(timeline(report, last=last, width=500))) - head for last in (1, 3)] == [1, 3]
+    assert len(list(timeline(report, last=10_000))) == len(list(timeline(report)))

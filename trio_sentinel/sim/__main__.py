@@ -8,9 +8,20 @@ import random
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from trio_sentinel.model.rhythm import PINGS_A_SECOND
-from trio_sentinel.sim.options import Options, parse
+from trio_sentinel.sim.arguments import (
+    INTERRUPTED,
+    carried_out,
+    ctrl_c_from_trio,
+    jobs,
+    replayed,
+    seconds,
+    seed_range,
+    whole,
+)
+from trio_sentinel.sim.options import Options
 from trio_sentinel.sim.runs import build, guarded
 from trio_sentinel.sim.soaks import (
     FAST,
@@ -24,20 +35,13 @@ from trio_sentinel.sim.soaks import (
 )
 from trio_sentinel.sim.story import lines
 
-INTERRUPTED = 130
+NAME = "python -m trio_sentinel.sim"
 WARM_UP_MS, SPEED_MS = 60_000, 600_000
-
-
-def _seed_range(text: str) -> tuple[int, int]:
-    first, dots, last = text.partition("..")
-    if not dots or int(last) <= int(first):
-        raise argparse.ArgumentTypeError("say A..B, for the seeds A to B-1")
-    return int(first), int(last)
 
 
 def _options(text: str) -> Options:
     try:
-        return parse(text)
+        return replayed(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
@@ -48,19 +52,19 @@ def _add_stage(to: argparse.ArgumentParser, *, default: str) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    whole = argparse.ArgumentParser(
-        prog="python -m trio_sentinel.sim", description="Rehearse failures on virtual time."
+    top = argparse.ArgumentParser(
+        prog=NAME, description="Rehearse failures on virtual time. Without a word: the story of a random seed."
     )
-    whole.add_argument("--seed", type=int, help="tell the story of one seed")
-    whole.add_argument("--replay", metavar="OPTIONS", type=_options, help="of the options that a finding tells")
-    _add_stage(whole, default="fast")
-    whole.add_argument("--brief", action="store_true", help="only the last line of it")
-    deeds = whole.add_subparsers(dest="deed")
+    top.add_argument("--seed", type=whole, help="tell the story of one seed")
+    top.add_argument("--replay", metavar="OPTIONS", type=_options, help="of the options that a finding tells")
+    _add_stage(top, default="fast")
+    top.add_argument("--brief", action="store_true", help="only the last line of it")
+    deeds = top.add_subparsers(dest="deed")
     many = deeds.add_parser("soak", help="run many seeds")
-    many.add_argument("--seeds", type=_seed_range, help="A..B, for the seeds A to B-1; else fresh ones")
-    many.add_argument("--seconds", type=float, help="stop after this long; the default without --seeds is 60")
+    many.add_argument("--seeds", type=seed_range, help="A..B, for the seeds A to B-1; else fresh ones")
+    many.add_argument("--seconds", type=seconds, help="stop after this long; the default without --seeds is 60")
     _add_stage(many, default=argparse.SUPPRESS)
-    many.add_argument("--jobs", type=int, default=1)
+    many.add_argument("--jobs", type=jobs, default=1, help="processes (default: one)")
     many.add_argument("--no-shrink", action="store_true", help="do not look for a shorter form of what is found")
     deeds.add_parser("speed", help="how fast a healthy deployment of five sentinels and five servers is simulated")
     many.add_argument(
@@ -69,12 +73,22 @@ def parser() -> argparse.ArgumentParser:
         help=f"fail when an interesting state was never reached, as after {LONG_RUN} seeds anyway; on the full stage "
         f"some of them must be after {LONG_FULL_RUN}",
     )
-    return whole
+    return top
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; returns the exit status."""
-    options = parser().parse_args(arguments)
+    words = parser()
+    options = words.parse_args(arguments)
+    for name in ("seed", "replay", "brief"):
+        if options.deed is not None and getattr(options, name) not in (None, False):
+            words.error(f"argument --{name}: not allowed with {options.deed}")
+    if options.seed is not None and options.replay is not None:
+        words.error("argument --replay: not allowed with --seed")
+    return carried_out(partial(_done, options), name=NAME)
+
+
+def _done(options: argparse.Namespace) -> int:
     if options.deed == "soak":
         return _soak(options)
     if options.deed == "speed":
@@ -91,18 +105,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _soak(options: argparse.Namespace) -> int:
-    seconds: float | None = options.seconds
+    limit_s: float | None = options.seconds
     if options.seeds is None:
         first = random.SystemRandom().randrange(10**9)
         print(f"fresh seeds from {first}")
         seeds: Iterator[int] = itertools.count(first)
-        seconds = 60.0 if seconds is None else seconds
+        limit_s = 60.0 if limit_s is None else limit_s
     else:
         seeds = iter(range(*options.seeds))
     search = full_stage() if options.stage == "full" else FAST
     total, interrupted = Sum(), False
     try:
-        soak(seeds, search=search, jobs=options.jobs, seconds=seconds, total=total)
+        with ctrl_c_from_trio():
+            soak(seeds, search=search, jobs=options.jobs, seconds=limit_s, total=total)
     except KeyboardInterrupt:
         interrupted = True
         print(f"interrupted after {total.runs} seeds, {len(total.findings)} findings")

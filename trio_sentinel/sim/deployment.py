@@ -39,6 +39,10 @@ Place: TypeAlias = Address | str
 
 WARM_UP_S = 15.0
 STEP_MS = 10
+MOST = 250
+"""So many sentinels, and servers, have addresses here."""
+LONGEST_S = 1e9
+"""Longer times are a mistake, such as infinity."""
 CLIENT_HOST = "10.0.9.1"
 
 
@@ -96,7 +100,17 @@ class Deployment:
             stock: for each sentinel in turn ``None`` for ours, or ``"redis 7"`` or ``"valkey 9"`` for a stock one.
             name: the name under which the sentinels watch the master.
             seed: other seeds give other delays, and another order where the order is left to chance.
+
+        Raises ValueError for what no deployment can be.
         """
+        _require(1 <= sentinels <= MOST, f"sentinels: 1 to {MOST}, not {sentinels}")
+        _require(0 <= replicas < MOST, f"replicas: 0 to {MOST - 1}, not {replicas}")
+        _require(quorum is None or quorum >= 1, f"quorum: 1 or more, not {quorum}")
+        for length, of in (("down_after_s", down_after_s), ("failover_timeout_s", failover_timeout_s)):
+            _require(0.001 <= of <= LONGEST_S, f"{length}: at least 0.001 and finite, not {of}")
+        _require(0 <= latency_ms[0] <= latency_ms[1], f"latency_ms: at least, and at most, not {latency_ms}")
+        _require(min_replicas_to_write >= 0, f"min_replicas_to_write: 0 or more, not {min_replicas_to_write}")
+        flavours = _flavours(stock, sentinels)
         self.name = name
         self.cluster = Cluster(World(seed), latency_ms)
         """What is underneath, for what this class does not offer."""
@@ -111,11 +125,9 @@ class Deployment:
         )
         self._sentinels: dict[str, SimSentinel] = {}
         for n in range(sentinels):
-            kind = stock[n] if n < len(stock) else None
-            flavour = None if kind is None else Flavour(kind)
             known = {name: master.address}
             self._sentinels[f"s{n + 1}"] = self.cluster.add_sentinel(
-                f"10.0.1.{n + 1}", known, self.settings, stock=flavour
+                f"10.0.1.{n + 1}", known, self.settings, stock=flavours[n]
             )
         self._writer = Writer(self.cluster, name, 100, [], host=CLIENT_HOST)
         self._writing = False
@@ -136,10 +148,12 @@ class Deployment:
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
+        _require(0 <= seconds <= LONGEST_S, f"time passes forward only, not by {seconds} s")
         self.cluster.world.run_for(round(seconds * 1000))
 
     def advance_until(self, condition: Callable[[], object], timeout_s: float = 60.0) -> float:
         """Let time pass until `condition` holds; returns how long that took. Raises NotInTime after `timeout_s`."""
+        _require(timeout_s >= 0, f"timeout_s: 0 or more, not {timeout_s}")
         began_ms = self.cluster.world.now_ms
         while not condition():
             if self.cluster.world.now_ms - began_ms >= timeout_s * 1000:
@@ -164,13 +178,13 @@ class Deployment:
 
         Raises ServerUnreachable when none does.
         """
-        asked = self._sentinels.values() if sentinel is None else [self._sentinels[sentinel]]
+        asked = self._sentinels.values() if sentinel is None else [self._sentinel(sentinel)]
         for process in asked:
             if process.up and not process.frozen and self._reaches(process.address.host):
                 master = process.engine.state.masters.get(self.name)
                 if master is not None:
                     return master.current_address
-        raise ServerUnreachable("no sentinel answers")
+        raise ServerUnreachable("no sentinel answers" if sentinel is None else f"no answer from {sentinel}")
 
     def replica_addresses(self) -> tuple[Address, ...]:
         """The servers that replicate from the present master, with their links up."""
@@ -214,6 +228,7 @@ class Deployment:
 
     def start_writing(self, every_s: float = 0.1) -> None:
         """A client that asks a sentinel for the master and writes to it, again and again from now on."""
+        _require(0.001 <= every_s <= LONGEST_S, f"every_s: at least 0.001 and finite, not {every_s}")
         self._writer.period_ms = round(every_s * 1000)
         if not self._writing:
             self._writing = True
@@ -270,8 +285,14 @@ class Deployment:
             process.thaw()
 
     def partition(self, *groups: Iterable[Place]) -> None:
-        """Only who is in the same group reaches one another; who is in none is in a group with all others in none."""
-        homes = {self._host(place): n for n, group in enumerate(groups) for place in group}
+        """Only who is in the same group reaches one another; who is in none is in a group with all others in none. What
+        was cut before stays cut until ``heal``."""
+        homes: dict[str, int] = {}
+        for n, group in enumerate(groups):
+            _require(not isinstance(group, Address | str), f"a group is a list of places: [{group!r}]")
+            for place in group:
+                host = self._host(place)
+                _require(homes.setdefault(host, n) == n, f"{place} is in two groups")
         hosts = [*(address.host for address in self.cluster.network.processes), CLIENT_HOST]
         for one in hosts:
             for other in hosts:
@@ -285,9 +306,13 @@ class Deployment:
     # ------------------------------------------------------------ operators
 
     def failover(self, sentinel: str = "s1", *, coordinated: bool = False) -> None:
-        """``SENTINEL FAILOVER``. Lets time pass until it is answered; raises CommandRefused with the answer's error."""
+        """``SENTINEL FAILOVER``. Lets time pass until it is answered; raises CommandRefused with the answer's error, or
+        ServerUnreachable when that sentinel does not run."""
         answers: list[fx.Answer] = []
-        self._sentinels[sentinel].ask(lambda n: i.FailoverAsked(n, self.name, coordinated), answers.append)
+        process = self._sentinel(sentinel)
+        if not process.up or process.frozen:
+            raise ServerUnreachable(f"no answer from {sentinel}")
+        process.ask(lambda n: i.FailoverAsked(n, self.name, coordinated), answers.append)
         self.advance_until(lambda: answers, 30)
         if answers[0].error is not None:
             raise CommandRefused(*answers[0].error.split(" ", 1))
@@ -295,7 +320,17 @@ class Deployment:
     # ------------------------------------------------------------ places
 
     def _process(self, place: Place) -> FakeServer | SimSentinel:
-        return self._sentinels[place] if isinstance(place, str) else self.cluster.servers[place]
+        _require(place != CLIENT, "the client is a place, but no process of the deployment")
+        if isinstance(place, str) and place in self._sentinels:
+            return self._sentinels[place]
+        if not isinstance(place, str) and place in self.cluster.servers:
+            return self.cluster.servers[place]
+        servers = ", ".join(map(str, self.servers))
+        raise ValueError(f"{place!r} is no place: sentinels are {', '.join(self.sentinels)}; servers, {servers}")
+
+    def _sentinel(self, name: str) -> SimSentinel:
+        _require(name in self._sentinels, f"{name!r} is no sentinel: they are {', '.join(self.sentinels)}")
+        return self._sentinels[name]
 
     def _host(self, place: Place) -> str:
         return CLIENT_HOST if place == CLIENT else self._process(place).address.host
@@ -309,3 +344,19 @@ class Deployment:
         if server is None or not server.up or server.frozen or not self._reaches(address.host):
             raise ServerUnreachable(f"no answer from {address}")
         return server
+
+
+def _require(fact: bool, otherwise: str) -> None:
+    """Raise ValueError unless `fact` holds, as it does not for NaN."""
+    if not fact:
+        raise ValueError(otherwise)
+
+
+def _flavours(stock: Sequence[str | None], sentinels: int) -> list[Flavour | None]:
+    kinds = [flavour.value for flavour in Flavour]
+    _require(not isinstance(stock, str), f"stock: a kind for each sentinel in turn, such as ({stock!r}, None)")
+    _require(len(stock) <= sentinels, f"stock: {len(stock)} kinds for {sentinels} sentinels")
+    for kind in stock:
+        _require(kind is None or kind in kinds, f"stock: {kind!r} is none of None, {', '.join(map(repr, kinds))}")
+    chosen = [None if kind is None else Flavour(kind) for kind in stock]
+    return [*chosen, *[None] * (sentinels - len(chosen))]

@@ -8,6 +8,12 @@ from collections.abc import Iterator
 from attrs import frozen
 
 from trio_sentinel.model.settings import MasterSettings
+from trio_sentinel.sim.screen import counted
+
+MOST = 250
+"""So many zones, and servers and sentinels, have addresses in a rehearsal."""
+PATIENCE_MS = 120_000
+"""Longer than four times stock's default nobody waits for a failover without knowing."""
 
 
 @frozen(kw_only=True)
@@ -26,6 +32,21 @@ class Plan:
     min_replicas: int = 0
     """``min-replicas-to-write`` of the servers."""
 
+    def __attrs_post_init__(self) -> None:
+        """Raises ValueError for what no deployment can be."""
+        settings, latency_ms = self.settings, self.latency_ms
+        homes = {"servers": self.servers, "sentinels": self.sentinels}
+        for what, zones in homes.items():
+            _require(1 <= len(zones) <= MOST, f"{len(zones)} {what}: there must be 1 to {MOST}")
+            _require(all(0 <= zone < MOST for zone in zones), f"zones are numbered from 0 to {MOST - 1}")
+        _require(settings.quorum >= 1, f"quorum {settings.quorum}: it must be 1 or more")
+        for option in ("down_after_ms", "failover_timeout_ms"):
+            length_ms = getattr(settings, option)
+            _require(length_ms >= 1, f"{option} {length_ms}: it must be 1 or more")
+        _require(0 <= latency_ms[0] <= latency_ms[1], f"latency {latency_ms}: the least, and the most")
+        _require(self.zone_latency_ms >= 0, f"zone latency {self.zone_latency_ms}: it must be 0 or more")
+        _require(self.min_replicas >= 0, f"min-replicas {self.min_replicas}: it must be 0 or more")
+
     @property
     def zones(self) -> tuple[int, ...]:
         """All zones, in order."""
@@ -42,8 +63,15 @@ class Plan:
         return max(self.majority, self.settings.quorum)
 
 
+def _require(fact: bool, otherwise: str) -> None:
+    if not fact:
+        raise ValueError(otherwise)
+
+
 def spread(zones: int, *, replicas: int, sentinels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Servers and sentinels dealt out to so many zones in turn."""
+    """Servers and sentinels dealt out to so many zones in turn. Raises ValueError when there is none."""
+    if zones < 1:
+        raise ValueError(f"{zones} zones: there must be one or more")
     return tuple(n % zones for n in range(replicas + 1)), tuple(n % zones for n in range(sentinels))
 
 
@@ -96,10 +124,13 @@ def _about_votes(plan: Plan) -> Iterator[str]:
 def _about_quorum(plan: Plan) -> Iterator[str]:
     quorum, count = plan.settings.quorum, len(plan.sentinels)
     if quorum > count:
-        yield f"quorum {quorum} with {count} sentinels: the master can never be found down, so nobody will replace it"
+        yield (
+            f"quorum {quorum} with {counted(count, 'sentinel')}: the master can never be found down, so nobody will "
+            "replace it"
+        )
     elif quorum > plan.majority:
         yield (
-            f"quorum {quorum} is more than a majority of {count}: only {count - quorum} sentinels may be missing, "
+            f"quorum {quorum} is more than a majority of {count}: {count - quorum or 'none'} of them may be missing, "
             f"where a quorum of {plan.majority} would allow {count - plan.majority}"
         )
     elif quorum == 1 and count > 1:
@@ -121,9 +152,20 @@ def _about_servers(plan: Plan) -> Iterator[str]:
             "off goes on taking writes, and all of them are lost when it is replaced"
         )
     if plan.min_replicas > replicas:
-        yield f"min-replicas-to-write {plan.min_replicas} with {replicas} replicas: no write is ever accepted"
+        yield (
+            f"min-replicas-to-write {plan.min_replicas} with {counted(replicas, 'replica')}: no write is ever accepted"
+        )
     elif plan.min_replicas and plan.min_replicas == replicas:
-        yield f"min-replicas-to-write {plan.min_replicas} with {replicas} replicas: any replica's loss stops writes"
+        yield (
+            f"min-replicas-to-write {plan.min_replicas} with {counted(replicas, 'replica')}: any replica's loss stops "
+            "writes, and after a failover none is accepted until the old master is back"
+        )
+    others = replicas - 1
+    if others > 1 and plan.settings.parallel_syncs >= others:
+        yield (
+            f"parallel-syncs {plan.settings.parallel_syncs}: after a failover all {others} other replicas may be "
+            "loading the new master's data at once, and none of them answers meanwhile"
+        )
 
 
 def _about_zones(plan: Plan) -> Iterator[str]:
@@ -136,16 +178,45 @@ def _about_zones(plan: Plan) -> Iterator[str]:
         for zone, here in sorted(homes.items()):
             if len(plan.sentinels) - here < plan.votes_needed:
                 yield (
-                    f"without zone {zone + 1} there are {len(plan.sentinels) - here} sentinels, and a leader needs "
-                    f"{plan.votes_needed} votes: when that zone is lost, nobody replaces a dead master"
+                    f"without zone {zone + 1} {_are(len(plan.sentinels) - here, 'sentinel')} left, and a leader needs "
+                    f"{counted(plan.votes_needed, 'vote')}: when that zone is lost, nobody replaces a dead master"
                 )
     if len(set(plan.servers)) == 1:
         yield f"all servers are in zone {plan.servers[0] + 1}: when it is lost, there is nothing to promote"
+    else:
+        yield from _about_replicas_in_zones(plan)
+
+
+def _about_replicas_in_zones(plan: Plan) -> Iterator[str]:
+    """What ``min-replicas-to-write`` comes to when a zone is lost, or alone."""
+    wanted, servers, home = plan.min_replicas, Counter(plan.servers), plan.servers[0]
+    replicas = len(plan.servers) - 1
+    if not wanted or wanted >= replicas:
+        return
+    for zone, here in sorted(servers.items()):
+        left = replicas - here
+        if left < wanted:
+            yield (
+                f"without zone {zone + 1} {_are(left + 1, 'server')} left, a master with {left or 'no'} "
+                f"replica{'s' * (left != 1)}: with min-replicas-to-write {wanted} it takes no writes until that zone "
+                "is back"
+            )
+    if servers[home] - 1 >= wanted:
+        yield (
+            f"zone {home + 1} has the master and {counted(servers[home] - 1, 'replica')}, enough for "
+            f"min-replicas-to-write {wanted}: when that zone is cut off, the old master goes on taking writes, and all "
+            "of them are lost when it is replaced"
+        )
+
+
+def _are(number: int, what: str) -> str:
+    """Such as: is 1 sentinel."""
+    return f"{'is' if number == 1 else 'are'} {counted(number, what)}"
 
 
 def _about_times(plan: Plan) -> Iterator[str]:
     settings = plan.settings
-    round_trip_ms = 2 * (plan.latency_ms[1] + plan.zone_latency_ms)
+    round_trip_ms = 2 * (plan.latency_ms[1] + (plan.zone_latency_ms if len(plan.zones) > 1 else 0))
     if settings.down_after_ms <= 2 * round_trip_ms:
         yield (
             f"down-after-milliseconds {settings.down_after_ms} is within two round trips ({2 * round_trip_ms} ms): "
@@ -153,10 +224,20 @@ def _about_times(plan: Plan) -> Iterator[str]:
         )
     elif settings.down_after_ms < 1000:
         yield (
-            f"down-after-milliseconds {settings.down_after_ms}: a server is asked once in that time, so one slow "
-            "answer (a fork, a big key, a pause of the machine) is a failover"
+            f"down-after-milliseconds {settings.down_after_ms}: a slow answer (a fork, a big key, a pause of the "
+            "machine) is a failover"
         )
-    if settings.failover_timeout_ms < 2 * settings.down_after_ms:
+    elif settings.down_after_ms > PATIENCE_MS:
+        yield (
+            f"down-after-milliseconds {settings.down_after_ms}: for {settings.down_after_ms // 1000} s after the "
+            "master's death nobody replaces it"
+        )
+    if settings.failover_timeout_ms <= 2 * round_trip_ms:
+        yield (
+            f"failover-timeout {settings.failover_timeout_ms} is within two round trips ({2 * round_trip_ms} ms): "
+            "elections and promotions are given up before the answers are there"
+        )
+    elif settings.failover_timeout_ms < 2 * settings.down_after_ms:
         yield (
             f"failover-timeout {settings.failover_timeout_ms} is short beside down-after-milliseconds "
             f"{settings.down_after_ms}: a promotion that takes a little longer is given up"

@@ -38,4 +38,8 @@ def make_deployment() -> Callable[..., Deployment]:
 def deployment(request: pytest.FixtureRequest, make_deployment: Callable[..., Deployment]) -> Deployment:
     """A simulated deployment on virtual time: three sentinels, a master and two replicas, unless marked otherwise."""
     mark = request.node.get_closest_marker("deployment")
-    return make_deployment(**(mark.kwargs if mark is not None else {}))
+    if mark is None:
+        return make_deployment()
+    if mark.args:
+        raise pytest.UsageError(f"{request.node.nodeid}: the mark 'deployment' takes options by their names only")
+    return make_deployment(**mark.kwargs)

@@ -43,10 +43,24 @@ class Sample:
     """The longest time without a write, for the clients that were not cut off themselves."""
     acknowledged: int
     lost: int
+    lost_on_return: int
+    """How many of them were acknowledged when everything was being mended already."""
     false_failover: bool
     """The master was replaced although nothing was wrong with it."""
     dead_end: bool
     """Nobody took writes until the incident was mended by hand."""
+
+
+@define(eq=False)
+class Client(Writer):
+    """A client that knows its master for as long as no sentinel that it reaches says otherwise: its connection stays
+    when the last sentinel is gone."""
+
+    known: Address | None = None
+
+    def _address(self) -> Address | None:
+        self.known = super()._address() or self.known
+        return self.known
 
 
 @define(eq=False)
@@ -131,7 +145,7 @@ def build(plan: Plan, seed: int) -> Scene:
     for zone in plan.zones:
         host = f"10.{zone + 1}.9.1"
         scene.zones[host] = zone
-        scene.writers[zone] = Writer(cluster, plan.name, WRITE_MS, [], last_ok_at_ms=cluster.world.now_ms, host=host)
+        scene.writers[zone] = Client(cluster, plan.name, WRITE_MS, [], last_ok_at_ms=cluster.world.now_ms, host=host)
         cluster.world.after(1, scene.writers[zone].run)
     if plan.zone_latency_ms:
         for one, here in scene.zones.items():
@@ -256,6 +270,8 @@ def tasks(plan: Plan, *, runs: int, first_seed: int = 0) -> Iterator[Task]:
 
 def sample(task: Task) -> Sample:
     """Make one run and measure it."""
+    if task.incident not in INCIDENTS:
+        raise KeyError(f"{task.incident!r} is none of {', '.join(INCIDENTS)}")
     place = list(INCIDENTS).index(task.incident)
     scene, incident = build(task.plan, task.seed * len(INCIDENTS) + place), INCIDENTS[task.incident]
     world, before = scene.cluster.world, scene.master.address
@@ -272,9 +288,11 @@ def sample(task: Task) -> Sample:
     unavailable_ms = max((_gap_ms(scene, writer) for writer in outside), default=0)
     replaced = any(_address(scene, sentinel) != before for sentinel in scene.sentinels)
     scene.mend()
+    mended_ms = world.now_ms
     world.run_for(REPAIRED_MS)
     holder = scene.cluster.servers[_address(scene, scene.sentinels[0])]
     writes = [write for writer in writers for write in writer.writes]
+    lost = [write for write in writes if not holder.has(write)]
     return Sample(
         incident=task.incident,
         seed=task.seed,
@@ -282,7 +300,8 @@ def sample(task: Task) -> Sample:
         recovered_ms=recovered_ms,
         unavailable_ms=unavailable_ms,
         acknowledged=len(writes),
-        lost=sum(1 for write in writes if not holder.has(write)),
+        lost=len(lost),
+        lost_on_return=sum(1 for write in lost if write.at_ms >= mended_ms),
         false_failover=incident.harmless and replaced,
         dead_end=recovered_ms is None and not incident.harmless and not incident.planned,
     )
@@ -303,10 +322,8 @@ def _gap_ms(scene: Scene, writer: Writer) -> int:
 
 def _await_writes(scene: Scene, incident: Incident, struck_ms: int) -> int | None:
     """Until another server takes the writes of a client outside the incident; harmless ones are given a while."""
-    settings, world, before = scene.plan.settings, scene.cluster.world, scene.master.address
-    limit_ms = settings.down_after_ms + PATIENCE_MS
-    if not incident.harmless:
-        limit_ms += 2 * settings.failover_timeout_ms
+    world, before = scene.cluster.world, scene.master.address
+    limit_ms = patience_ms(scene.plan, incident)
     outside = [writer for zone, writer in scene.writers.items() if zone not in scene.out]
     while world.now_ms - struck_ms < limit_ms:
         world.run_for(LOOK_MS)
@@ -317,6 +334,12 @@ def _await_writes(scene: Scene, incident: Incident, struck_ms: int) -> int | Non
                 assert last is not None
                 return next(w.at_ms for w in writer.writes if w.branch == last.branch) - struck_ms
     return None
+
+
+def patience_ms(plan: Plan, incident: Incident) -> int:
+    """For how long a failover is waited for. A second attempt comes after twice the failover timeout."""
+    again_ms = 0 if incident.harmless else 2 * plan.settings.failover_timeout_ms
+    return plan.settings.down_after_ms + again_ms + PATIENCE_MS
 
 
 # ---------------------------------------------------------------- all samples
@@ -347,18 +370,34 @@ def percentile(values: list[int], share: float) -> int:
 
 def lessons(outlook: Outlook) -> Iterator[str]:
     """What the samples say that a person should act on."""
-    plan = outlook.plan
     for name, samples in outlook.samples.items():
-        title, count = INCIDENTS[name].title, len(samples)
+        incident, count = INCIDENTS[name], len(samples)
         dead = sum(sample.dead_end for sample in samples)
         if dead:
-            yield f"{title}: in {dead} of {count} runs nobody took writes again until it was mended by hand"
+            nobody = "no client outside it" if name == "zone cut off" else "nobody"
+            yield f"{incident.title}: in {dead} of {count} runs {nobody} could write again until it was mended by hand"
         false = sum(sample.false_failover for sample in samples)
         if false:
-            yield f"{title}: in {false} of {count} runs the healthy master was replaced"
-    worst = max((s for samples in outlook.samples.values() for s in samples), key=lambda s: s.lost, default=None)
-    if worst is not None and worst.lost:
-        title, of = INCIDENTS[worst.incident].title, worst.acknowledged
+            yield f"{incident.title}: in {false} of {count} runs the healthy master was replaced"
+        refused = sum(sample.recovered_ms is None for sample in samples) if incident.planned else 0
+        if refused:
+            yield f"{incident.title}: in {refused} of {count} runs nothing came of it"
+    yield from _about_lost_writes(outlook)
+
+
+def _about_lost_writes(outlook: Outlook) -> Iterator[str]:
+    every = [sample for samples in outlook.samples.values() for sample in samples]
+    worst = max(every, key=lambda s: s.lost - s.lost_on_return, default=None)
+    if worst is not None and worst.lost > worst.lost_on_return:
+        title, count = INCIDENTS[worst.incident].title, worst.lost - worst.lost_on_return
         cut_off = worst.incident in ("cut off", "zone cut off")
-        advice = "; see what --min-replicas 1 makes of it" if cut_off and not plan.min_replicas else ""
-        yield f"{title}: up to {worst.lost} of {of} acknowledged writes were lost{advice}"
+        advice = "; see what --min-replicas 1 makes of it" if cut_off and not outlook.plan.min_replicas else ""
+        yield f"{title}: up to {count} of {worst.acknowledged} acknowledged writes were lost{advice}"
+    worst = max(every, key=lambda s: s.lost_on_return, default=None)
+    if worst is not None and worst.lost_on_return:
+        advice = "" if outlook.plan.min_replicas else ", or see what --min-replicas 1 makes of it"
+        yield (
+            f"{INCIDENTS[worst.incident].title}: up to {worst.lost_on_return} writes were lost when all came back "
+            "together: a sentinel that was gone names the old master until it hears of the new one, so let the old "
+            f"master come back last{advice}"
+        )

@@ -45,8 +45,12 @@ class Shrinking:
 
 
 def shrink(report: Report, *, runs: int = 200, seconds: float = 60.0, run: Run = run_options) -> Report:
-    """A shorter run in which the same property breaks, or the same one when none is found within the budget."""
-    assert report.broken is not None
+    """A shorter run in which the same property breaks, or the same one when none is found within the budget.
+
+    Reports of the full stage want ``run=run_full_options``. Raises ValueError when nothing is broken.
+    """
+    if report.broken is None:
+        raise ValueError(f"seed {report.options.seed}: nothing is broken, so nothing can be made shorter")
     shrinking = Shrinking(report, run, runs, time.monotonic() + seconds)
     while not shrinking.over:
         before = shrinking.report.options

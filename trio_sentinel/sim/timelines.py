@@ -11,7 +11,9 @@ from attrs import frozen
 from trio_sentinel.model import events as e
 from trio_sentinel.model.values import Address, Epoch, Kind, RunId
 from trio_sentinel.sim.cluster import SERVER_PORT
+from trio_sentinel.sim.options import OURS
 from trio_sentinel.sim.runs import Report, server_host, server_ip
+from trio_sentinel.sim.screen import wrapped_items
 
 LEAST_WIDTH = 12
 TIME_WIDTH = 9
@@ -94,15 +96,15 @@ def timeline(report: Report, *, width: int = 120, last: int | None = None) -> It
     """The whole run, or its `last` rows, for a screen of `width` columns; and which writes it lost."""
     names = Names(report)
     columns = Columns(names, width)
-    kinds = report.options.members
-    yield "Sentinels: " + ", ".join(
-        f"{short} ({kinds[n] if n < len(kinds) else 'ours'})" for n, short in enumerate(names.sentinels.values())
-    )
-    yield "Servers:   " + ", ".join(f"{short} {address}" for address, short in names.servers.items())
+    kinds = [*report.options.members, *[OURS] * len(names.sentinels)]
+    sentinels = [f"{short} ({kind})" for short, kind in zip(names.sentinels.values(), kinds, strict=False)]
+    servers = [f"{short} {address}" for address, short in names.servers.items()]
+    yield from wrapped_items(sentinels, width, first="Sentinels: ", indent=11)
+    yield from wrapped_items(servers, width, first="Servers:   ", indent=11)
     yield ""
     yield columns.header
     rows = _rows(report, names)
-    shown = rows if last is None else rows[-last:]
+    shown = rows if last is None else rows[max(0, len(rows) - last) :]
     if len(shown) < len(rows):
         yield f"{'...':>{TIME_WIDTH}}  {len(rows) - len(shown)} rows before these are left out"
     for row in shown:
