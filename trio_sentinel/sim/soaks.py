@@ -121,7 +121,8 @@ class Sum:
         passed = itertools.accumulate(runs for _, runs in ordered)
         middle = next((gap for (gap, _), past in zip(ordered, passed, strict=True) if 2 * past >= self.runs), 0)
         worst_ms, seed = self.worst_gap
-        return f"longest time without writes: median {middle / 10:.1f} s, worst {worst_ms / 1000:.1f} s (seed {seed})"
+        worst = worst_ms // 100  # cut to tenths, as the others are
+        return f"longest time without writes: median {middle / 10:.1f} s, worst {worst / 10:.1f} s (seed {seed})"
 
     def never_seen(self, wanted: Iterable[str] = SOMETIMES) -> list[str]:
         """Which of the interesting states were not reached."""
