@@ -50,7 +50,7 @@ def peer_address(run_id: RunId) -> Address:
 
 
 class ScriptedDice:
-    """Dice that fall as written, and then always on 0."""
+    """Dice that fall as written, and then always on 0; -1 is the highest number that is possible."""
 
     def __init__(self, *numbers: int) -> None:
         self.numbers = deque(numbers)
@@ -154,6 +154,7 @@ class Given:
     now_ms: int
     servers: dict[Address, Server]
     peers: dict[RunId, PeerScript]
+    dice: ScriptedDice = Factory(ScriptedDice)
     log: list[e.Event] = Factory(list)
     """Every event of this life."""
     fold: SentinelState = Factory(lambda: SentinelState(my_id=NOT_YET))
@@ -337,7 +338,8 @@ class Given:
         """Crash, and start again from what was saved last."""
         saved = disk or self.disk
         assert saved is not None, "nothing was ever saved"
-        self.engine = Engine(ScriptedDice(), self.now_ms)
+        self.dice = ScriptedDice()
+        self.engine = Engine(self.dice, self.now_ms)
         self.log, self.asked_to_save, self.fold = [], [], SentinelState(my_id=NOT_YET)
         self._queue.clear()
         self._heard = heard = Heard()
@@ -479,11 +481,13 @@ def given(
         for n, replica in enumerate(known.replicas):
             run_id = f"{len(servers):040x}"
             servers[replica] = Server(info=replica_info(known.address, run_id=run_id, repl_offset=1000 - n))
+    scripted = ScriptedDice(*dice)
     kit = Given(
-        engine=Engine(ScriptedDice(*dice), START_MS, pings_a_second=pings_a_second),
+        engine=Engine(scripted, START_MS, pings_a_second=pings_a_second),
         now_ms=START_MS,
         servers=servers,
         peers={run_id: PeerScript() for run_id in others},
+        dice=scripted,
     )
     snapshot = Snapshot(my_id=ME, current_epoch=epoch, settings=globals_ or GlobalSettings(), masters=masters)
     kit.disk = snapshot

@@ -30,7 +30,7 @@ from tests.model.given import (
 from trio_sentinel.model import effects as fx
 from trio_sentinel.model import events as e
 from trio_sentinel.model import inputs as i
-from trio_sentinel.model.decide.agreement import QUICK_RETRIES, STAND_JITTER_MS, STAND_STEP_MS
+from trio_sentinel.model.decide.agreement import QUICK_RETRIES, RETRY_MS, STAND_JITTER_MS, STAND_STEP_MS
 from trio_sentinel.model.state import Manner, WaitingForVotes
 from trio_sentinel.model.values import MAX_EPOCH, Address, Channel, PeerLink, RunId, ServerLink
 
@@ -618,8 +618,51 @@ def test_only_so_many_elections_are_repeated_soon() -> None:
         split(kit, 5 + n)
         keep_agreeing(kit, 200)
     assert stood(kit) == list(range(5, 5 + 1 + QUICK_RETRIES))
-    keep_agreeing(kit, 2 * FAILOVER_TIMEOUT_MS + 1000)
-    assert len(stood(kit)) == QUICK_RETRIES + 2, "and then the wait is the one of stock"
+    keep_agreeing(kit, 2 * FAILOVER_TIMEOUT_MS - 3000)
+    assert len(stood(kit)) == QUICK_RETRIES + 1, "then the wait is the one of stock"
+    keep_agreeing(kit, 4000)
+    assert len(stood(kit)) == QUICK_RETRIES + 2
+
+
+def lose(kit: Given, epoch: int) -> tuple[int, int]:
+    """Nobody wins, and my dice fall on the highest number: how long the election took, and until when I wait."""
+    assert kit.master.failover is not None
+    began_ms = kit.master.failover.phase_since_ms
+    kit.wait(40)
+    kit.dice.numbers.append(-1)
+    (aborted,) = split(kit, epoch)
+    assert aborted.retry_at_ms is not None
+    return kit.now_ms - began_ms, aborted.retry_at_ms - kit.now_ms
+
+
+def test_candidates_stand_further_apart_with_each_election_that_nobody_won() -> None:
+    """Or saves that are slower than the waits would split the votes again and again."""
+    kit, spreads = candidate(), []
+    for n in range(QUICK_RETRIES):
+        took_ms, wait_ms = lose(kit, 5 + n)
+        spreads.append((wait_ms + 1 - RETRY_MS[0]) / took_ms)
+        keep_agreeing(kit, wait_ms + 100)
+    assert spreads == [3, 3, 6, 12, 24]
+
+
+def test_losers_do_not_come_back_in_the_same_second() -> None:
+    """After stock's wait, with the same spread."""
+    kit = candidate()
+    for n in range(QUICK_RETRIES):
+        keep_agreeing(kit, lose(kit, 5 + n)[1] + 100)
+    took_ms, wait_ms = lose(kit, 5 + QUICK_RETRIES)
+    stocks_ms = 2 * FAILOVER_TIMEOUT_MS
+    assert stocks_ms + 40 * took_ms < wait_ms <= stocks_ms + 1000 + 48 * took_ms
+
+
+def test_losers_are_never_spread_over_more_than_the_wait_of_stock() -> None:
+    kit = candidate()
+    for n in range(QUICK_RETRIES + 3):
+        assert kit.master.failover is not None
+        keep_agreeing(kit, 9000)
+        wait_ms = lose(kit, 5 + n)[1]
+        keep_agreeing(kit, wait_ms + 100)
+    assert wait_ms <= 4 * FAILOVER_TIMEOUT_MS + 1000
 
 
 def test_election_that_another_may_have_won_is_not_repeated_soon() -> None:

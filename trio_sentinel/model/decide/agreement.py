@@ -46,10 +46,10 @@ BATCH_MS = 1000
 RETRY_MS = (50, 100)
 """After an election that nobody can win any more I stand again this soon (at least, and a random part on top) ..."""
 QUICK_RETRIES = 5
-"""... so many times in a row; then the wait is stock's."""
+"""... so many times in a row; then the wait is at least stock's."""
 RETRY_SPREAD = 3
-"""The random part is at least so many times what the lost election took: where disks or links are slow, candidates must
-stand that much further apart for one of them to get the others' votes."""
+"""The random part is at least so many times what the lost election took, and doubles with each after the second: where
+disks or links are slow, candidates must stand that much further apart for one of them to get the others' votes."""
 
 
 def agreed(s: Situation, master: Master) -> int:
@@ -317,15 +317,20 @@ def _nobody_won(s: Situation, master: Master, failover: Failover) -> bool:
 def _retry_at_ms(s: Situation, master: Master, failover: Failover) -> Millis | None:
     """When I may stand again after my own lost election: soon, under a new epoch (the new property 11), but only when
     nobody won it and enough voters are up, and never after a vote for another: a leader at work must not be
-    overtaken."""
+    overtaken. Otherwise after stock's wait, but not all losers in the same second."""
     if failover.manner is not Manner.AUTOMATIC or master.leader_epoch > failover.epoch:
         return None
-    up = 1 + sum(1 for peer in master.peers.values() if not peer.s_down)
-    if up < master.votes_needed or master.lost_elections >= QUICK_RETRIES or not _nobody_won(s, master, failover):
+    if not _nobody_won(s, master, failover):
         return None
+    assert master.attempt_at_ms is not None
     least_ms, spread_ms = RETRY_MS
-    took_ms = s.now_ms - failover.phase_since_ms
-    return s.now_ms + least_ms + s.dice.below(max(spread_ms, RETRY_SPREAD * took_ms))
+    timeout_ms, took_ms = master.settings.failover_timeout_ms, s.now_ms - failover.phase_since_ms
+    spread_ms = max(spread_ms, RETRY_SPREAD * took_ms) << min(max(0, master.lost_elections - 1), QUICK_RETRIES)
+    apart_ms = s.dice.below(min(spread_ms, 2 * timeout_ms))
+    up = 1 + sum(1 for peer in master.peers.values() if not peer.s_down)
+    if up < master.votes_needed or master.lost_elections >= QUICK_RETRIES:
+        return max(s.now_ms, master.attempt_at_ms) + 2 * timeout_ms + apart_ms
+    return s.now_ms + least_ms + apart_ms
 
 
 def due(s: Situation, master: Master) -> Iterator[Millis]:
