@@ -656,13 +656,12 @@ def test_losers_do_not_come_back_in_the_same_second() -> None:
 
 
 def test_losers_are_never_spread_over_more_than_the_wait_of_stock() -> None:
-    kit = candidate()
+    kit, waits = candidate(), []
     for n in range(QUICK_RETRIES + 3):
-        assert kit.master.failover is not None
         keep_agreeing(kit, 9000)
-        wait_ms = lose(kit, 5 + n)[1]
-        keep_agreeing(kit, wait_ms + 100)
-    assert wait_ms <= 4 * FAILOVER_TIMEOUT_MS + 1000
+        waits.append(lose(kit, 5 + n)[1])
+        keep_agreeing(kit, waits[-1] + 100)
+    assert max(waits) <= 4 * FAILOVER_TIMEOUT_MS + 1000
 
 
 def test_election_that_another_may_have_won_is_not_repeated_soon() -> None:
