@@ -357,6 +357,18 @@ def test_a_master_whose_replica_finds_nobody_under_its_name_is_asked_for_again()
     assert {closed.link for closed in heard.all(fx.CloseLink)} == {ServerLink(NAME, a)}
 
 
+def test_a_master_that_knows_none_of_the_replicas_linked_to_it_is_asked_for_again() -> None:
+    """They are linked to whom its name leads to now, and we still to where it led when it lied (seed 14200038)."""
+    kit, a, b = named_pair()
+    assert not kit.info(a, master_info(run_id="1" * 40, replicas=(b,))).has(fx.ResolveName)
+    stranger = master_info(run_id="1" * 40)
+    assert [asked.host for asked in kit.info(a, stranger).all(fx.ResolveName)] == [a.host]
+    kit.info(b, replica_info(a, run_id="2" * 40, announced=False))
+    assert not kit.info(a, stranger).has(fx.ResolveName), "it would not be listed"
+    kit.info(b, replica_info(Address("redis-c", 6379), run_id="2" * 40))
+    assert not kit.info(a, stranger).has(fx.ResolveName), "linked to somebody else"
+
+
 def test_a_name_that_was_taken_for_another_is_asked_again_when_it_is_told() -> None:
     """Nobody is connected to it any more, so nobody would (seed 11022825)."""
     kit, a, b = named_pair()

@@ -286,8 +286,9 @@ def doubted(s: Situation, master: Master, reading: InfoReading) -> Iterator[str]
 
     Two that lead to one process: one of them lies, or did when we connected, and a dead server would pass for alive for
     as long as the other one answers in its place. The master's, when a replica that was given that name has no link to
-    it: it may have been led elsewhere than we are, or we were when we connected. And one that is told here and leads to
-    where a known one leads, with that one: they were taken for one server, and nobody is connected to the other.
+    it, or when what is there knows none of those who have: they may have been led elsewhere than we are, or we were when
+    we connected. And one that is told here and leads to where a known one leads, with that one: they were taken for one
+    server, and nobody is connected to the other.
     """
     if not s.state.settings.resolve_hostnames:
         return
@@ -296,8 +297,20 @@ def doubted(s: Situation, master: Master, reading: InfoReading) -> Iterator[str]
     names = same if len(same) > 1 else []
     if reading.role is Role.REPLICA and not reading.master_link_up and reading.master_host == master.address.host:
         names = [*names, master.address.host]
+    if reading.role is Role.MASTER and reading.run_id == master.run_id and _knows_no_replica(s, master, reading):
+        names = [*names, master.address.host]
     names = [*names, *_aliases(s, {address.host for address, _ in servers}, reading)]
     yield from (name for name in dict.fromkeys(names) if not is_ip(name))
+
+
+def _knows_no_replica(s: Situation, master: Master, reading: InfoReading) -> bool:
+    """Whether there are replicas that say they are linked to `master`, and its own INFO has none of them."""
+    senses = ((address, s.server(master, address)) for address in master.replicas)
+    host = master.address.host
+    linked = [
+        address for address, sense in senses if sense.master_link_up and sense.announced and sense.master_host == host
+    ]
+    return bool(linked) and not any(s.state.same_address(one, other) for one in reading.replicas for other in linked)
 
 
 def _aliases(s: Situation, known: set[str], reading: InfoReading) -> Iterator[str]:
