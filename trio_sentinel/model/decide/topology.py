@@ -286,9 +286,9 @@ def doubted(s: Situation, master: Master, reading: InfoReading) -> Iterator[str]
 
     Two that lead to one process: one of them lies, or did when we connected, and a dead server would pass for alive for
     as long as the other one answers in its place. The master's, when a replica that was given that name has no link to
-    it, or when what is there knows none of those who have: they may have been led elsewhere than we are, or we were when
-    we connected. And one that is told here and leads to where a known one leads, with that one: they were taken for one
-    server, and nobody is connected to the other.
+    it, or when who is there knows none of those that have: they may have been led elsewhere than we are, or we were
+    when we connected. And one that is told here and leads to where a known one leads, with that one: they were taken
+    for one server, and nobody is connected to the other.
     """
     if not s.state.settings.resolve_hostnames:
         return
