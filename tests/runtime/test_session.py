@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_sentinel.model.inputs import OpinionAsked, Request, ResetAsked
-from trio_sentinel.runtime.clients import SWEEPS_PER_SECOND
+from trio_sentinel.runtime.clients import MOST_COST_S, SWEEPS_PER_SECOND
 from trio_sentinel.runtime.session import MAX_SLOTS, PAUSE_READING_ABOVE, SHARE_S, Session
 from trio_sentinel.runtime.session_admission import TurnedAway
 from trio_sentinel.wire.info import SPOKEN_VERSION
@@ -743,6 +743,14 @@ def test_all_who_are_held_back_share_half_of_the_time() -> None:
     stage.house.clock_s = lambda: 200.0
     stage.house.hold_back(lambda: None, 0.08)
     assert shift.delays[-1] == pytest.approx(0.16)
+
+
+def test_a_pause_of_the_process_in_the_middle_of_a_command_is_not_made_good() -> None:
+    stage = Stage()
+    shift = Shift(stage)
+    stage.house.clock_s = lambda: 100.0
+    stage.house.hold_back(lambda: None, 3600.0)
+    assert shift.delays == pytest.approx([2 * MOST_COST_S])
 
 
 def test_a_request_of_many_words_waits_while_others_are_not_made_good() -> None:

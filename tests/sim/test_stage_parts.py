@@ -18,6 +18,7 @@ from trio_sentinel.sim import harm
 from trio_sentinel.sim.stage import SCRIPT, Scenery, StageCluster, repeatable
 from trio_sentinel.sim.stage_clients import WORDS, Person, Talker
 from trio_sentinel.sim.stage_disk import CONF, TEMPORARY, VirtualDisk
+from trio_sentinel.sim.stage_host import Stopwatch
 from trio_sentinel.sim.stage_network import WINDOW, End, StageNetwork
 from trio_sentinel.sim.stage_sentinel import StagedSentinel
 from trio_sentinel.sim.stage_sockets import Kernel, VirtualSocket
@@ -381,3 +382,12 @@ def test_a_master_by_name_is_found_again_with_a_slow_resolver_and_where_it_moved
         assert cluster.error is None
 
     _on_stage(story, Scenery())
+
+
+def test_a_stopwatch_goes_on_while_somebody_waits() -> None:
+    """Who waits until something is made good would wait for ever."""
+    world = World(1)
+    stopwatch = Stopwatch(world)
+    began_s = stopwatch()
+    world.run_for(5000)
+    assert stopwatch() - began_s >= 5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import random
 from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -15,6 +14,7 @@ from trio_sentinel.sim.names import DEADLINE_MS
 
 if TYPE_CHECKING:
     from trio_sentinel.sim.stage_sentinel import StagedSentinel
+    from trio_sentinel.sim.world import World
 
 WALL_EPOCH_MS: Final = 1_700_000_000_000
 HICCUP: Final = 0.02
@@ -43,17 +43,17 @@ class StageClock:
 
 
 class Stopwatch:
-    """Real time as the daemon measures it between two deeds: mostly none, sometimes more than anybody's share."""
+    """Real time as the daemon measures it. A deed mostly takes none, and sometimes more than anybody's share."""
 
-    def __init__(self, dice: random.Random) -> None:
-        self._dice = dice
-        self._shown_s = 0.0
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._lost_s = 0.0
 
     def __call__(self) -> float:
         """What it shows."""
-        if self._dice.random() < HICCUP:
-            self._shown_s += HICCUP_S
-        return self._shown_s
+        if self._world.random.random() < HICCUP:
+            self._lost_s += HICCUP_S
+        return self._world.now_ms / 1000 + self._lost_s
 
 
 class StageResolver:

@@ -179,7 +179,7 @@ class StagedSentinel(SimSentinel):
             ),
             make_poller=self.kernel.make_poller,
             sockets=self.kernel,
-            stopwatch_s=Stopwatch(self.world.random),
+            stopwatch_s=Stopwatch(self.world),
             make_bridge=lambda engine, clock: WatchedBridge(engine, clock, self),
             pings_a_second=self.cluster.pings_a_second,
         )
