@@ -369,6 +369,13 @@ def test_a_master_that_knows_none_of_the_replicas_linked_to_it_is_asked_for_agai
     assert not kit.info(a, stranger).has(fx.ResolveName), "linked to somebody else"
 
 
+def test_a_master_that_says_it_is_a_replica_is_asked_for_again() -> None:
+    """It may be somebody else: its name led to a replica of another master when it lied (seed 14220845)."""
+    kit, a, _ = named_pair()
+    other = replica_info(Address("10.0.0.8", 6379), run_id="1" * 40)
+    assert [asked.host for asked in kit.info(a, other).all(fx.ResolveName)] == [a.host]
+
+
 def test_a_name_that_was_taken_for_another_is_asked_again_when_it_is_told() -> None:
     """Nobody is connected to it any more, so nobody would (seed 11022825)."""
     kit, a, b = named_pair()

@@ -286,9 +286,9 @@ def doubted(s: Situation, master: Master, reading: InfoReading) -> Iterator[str]
 
     Two that lead to one process: one of them lies, or did when we connected, and a dead server would pass for alive for
     as long as the other one answers in its place. The master's, when a replica that was given that name has no link to
-    it, or when who is there knows none of those that have: they may have been led elsewhere than we are, or we were
-    when we connected. And one that is told here and leads to where a known one leads, with that one: they were taken
-    for one server, and nobody is connected to the other.
+    it, or when who is there is a replica, or knows none of those that are linked to it: they may have been led
+    elsewhere than we are, or we were when we connected. And one that is told here and leads to where a known one
+    leads, with that one: they were taken for one server, and nobody is connected to the other.
     """
     if not s.state.settings.resolve_hostnames:
         return
@@ -297,7 +297,7 @@ def doubted(s: Situation, master: Master, reading: InfoReading) -> Iterator[str]
     names = same if len(same) > 1 else []
     if reading.role is Role.REPLICA and not reading.master_link_up and reading.master_host == master.address.host:
         names = [*names, master.address.host]
-    if reading.role is Role.MASTER and reading.run_id == master.run_id and _knows_no_replica(s, master, reading):
+    if reading.run_id == master.run_id and (reading.role is Role.REPLICA or _knows_no_replica(s, master, reading)):
         names = [*names, master.address.host]
     names = [*names, *_aliases(s, {address.host for address, _ in servers}, reading)]
     yield from (name for name in dict.fromkeys(names) if not is_ip(name))
