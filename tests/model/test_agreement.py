@@ -31,6 +31,7 @@ from trio_sentinel.model import effects as fx
 from trio_sentinel.model import events as e
 from trio_sentinel.model import inputs as i
 from trio_sentinel.model.decide.agreement import QUICK_RETRIES, RETRY_MS, STAND_JITTER_MS, STAND_STEP_MS
+from trio_sentinel.model.settings import GlobalSettings
 from trio_sentinel.model.state import Manner, WaitingForVotes
 from trio_sentinel.model.values import MAX_EPOCH, Address, Channel, PeerLink, RunId, ServerLink
 
@@ -284,6 +285,21 @@ def test_q19_the_vote_of_a_second_name_outlives_it() -> None:
     refused = kit.vote_asked(P2, 5)
     assert not refused.has(e.VoteCast)
     assert refused.one(fx.AnswerOpinion).leader == P1
+
+
+def test_a_candidate_that_means_another_master_by_a_name_that_leads_here_gets_no_vote() -> None:
+    """The name lies, and the vote would count in another deployment, beside one given there (seed 14227480)."""
+    here, there = Address("redis-a", 6379), Address("redis-c", 6379)
+    kit = given(names=(NAME, "other"), address=here, globals_=GlobalSettings(resolve_hostnames=True), settled=False)
+    for host in (here.host, there.host):
+        kit.hear(i.NameResolved(host, "10.0.0.1"))
+    kit.hello(P1, name="other", master=there)
+    kit.hello(P2, name=NAME, master=there)
+    refused = kit.vote_asked(P1, 3, about=there)
+    assert not refused.has(e.VoteCast)
+    assert refused.one(fx.AnswerOpinion).leader is None
+    assert kit.vote_asked(P2, 3, about=there).one(e.VoteCast).subject.master == NAME, "an alias is as good"
+    assert kit.vote_asked(P1, 4, about=here).one(e.VoteCast).candidate == P1
 
 
 def test_q6_epochs_at_the_end_of_the_range_are_served_but_nothing_wraps() -> None:

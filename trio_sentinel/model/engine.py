@@ -404,6 +404,9 @@ class Engine:
         if heard.candidate is None or self.state.disk_failing:
             self._turn.effects.append(AnswerOpinion(heard.request, down, None, 0))
             return
+        if agreement.means_another(self._s, master, asked, heard.candidate):
+            self._turn.effects.append(AnswerOpinion(heard.request, False, None, 0))
+            return
         self._apply_all(agreement.vote(self._s, master, heard.epoch, heard.candidate))
         self._turn.effects.append(AnswerOpinion(heard.request, down, master.voted_for, master.leader_epoch))
 

@@ -25,7 +25,7 @@ from trio_sentinel.model.events import (
 from trio_sentinel.model.observations import Opinion
 from trio_sentinel.model.situation import Situation
 from trio_sentinel.model.state import Failover, Manner, Master, WaitingForVotes
-from trio_sentinel.model.values import MAX_EPOCH, Epoch, Millis, RunId
+from trio_sentinel.model.values import MAX_EPOCH, Address, Epoch, Millis, RunId
 
 DESYNC_MS = 1000
 """`failover_start_time` is moved by a random 0..999 ms (core.md 10.4)."""
@@ -214,6 +214,23 @@ def vote(s: Situation, master: Master, epoch: Epoch, candidate: RunId) -> Iterat
     ):
         attempt_at_ms = None if candidate == s.state.my_id else s.now_ms + s.dice.below(DESYNC_MS)
         yield VoteCast(subject=subject, candidate=candidate, epoch=epoch, attempt_at_ms=attempt_at_ms)
+
+
+def means_another(s: Situation, master: Master, asked: Address, candidate: RunId) -> bool:
+    """Whether a candidate that asks about `asked` means another master than the one that I know there: see its hellos.
+
+    Candidates ask by address (core.md 7.3). A name that leads to the wrong place for a moment would get a candidate
+    the votes of another deployment, beside those that were given in its own.
+    """
+    if s.state.told_as_one(master.address, asked):
+        return False
+    meant = [name for name in s.state.masters if _names(s.senses.opinions.get((name, candidate)), asked)]
+    return bool(meant) and master.name not in meant
+
+
+def _names(opinion: Opinion | None, address: Address) -> bool:
+    said = None if opinion is None else opinion.stale
+    return said is not None and (said.master_host.lower(), said.master_port) == (address.host.lower(), address.port)
 
 
 def _voted_under_another_name(s: Situation, master: Master, epoch: Epoch, candidate: RunId) -> bool:
