@@ -597,6 +597,15 @@ def test_vote_survives_a_reset_as_its_epoch_only() -> None:
     assert (answer.leader, answer.leader_epoch) == (None, 3)
 
 
+def test_a_vote_that_was_given_where_a_peer_does_not_live_any_more_is_not_its_vote() -> None:
+    """It had another sentinel's address, and that one's vote is counted under its own id (seed 14254944)."""
+    kit = candidate()
+    kit.opinion(P1, leader=ME, epoch=5)
+    kit.hello(P1, at=Address("10.0.2.9", 26379))
+    assert not kit.opinion(P2, leader=ME, epoch=5).has(e.LeaderElected)
+    assert kit.opinion(P1, leader=ME, epoch=5).has(e.LeaderElected), "asked at its own address it counts"
+
+
 # ---------------------------------------------------------------- split votes
 
 

@@ -161,6 +161,11 @@ class Opinion(Watch):
     said: SayHello | None = None
     """The last hello, to be said again while nothing has changed."""
 
+    def forget(self) -> None:
+        """It was another process that said so: the peer's address was wrong."""
+        self.master_down, self.voted_for, self.vote_epoch = False, None, 0
+        self.asked_about = None
+
 
 @define(eq=False, kw_only=True)
 class MasterWatch(Watch):

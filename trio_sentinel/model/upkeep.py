@@ -83,6 +83,8 @@ def watch_peer(s: Situation, master: Master, run_id: RunId) -> Iterator[Effect]:
     if sense.address != address:
         sense.address = address
         sense.last_ok_at_ms = sense.last_pong_at_ms = sense.ping_since_ms = s.now_ms  # silence was heard elsewhere
+        for name in sense.known_to:
+            s.senses.opinions[name, run_id].forget()
         yield from hang_up(s, sense, "moved to another address")
 
 
