@@ -24,7 +24,7 @@ from trio_sentinel.model.decide import agreement
 from trio_sentinel.model.events import MasterRemoved, VoteCast
 from trio_sentinel.model.settings import MasterSettings
 from trio_sentinel.model.state import PHASE_WORDS
-from trio_sentinel.model.values import PeerLink, RunId
+from trio_sentinel.model.values import Hello, PeerLink, RunId
 from trio_sentinel.sim import __main__ as sim_main
 from trio_sentinel.sim import sights, soaks, stage
 from trio_sentinel.sim.__main__ import main, parser
@@ -34,7 +34,7 @@ from trio_sentinel.sim.harm import DEEDS
 from trio_sentinel.sim.options import FAULTS, Options, draw
 from trio_sentinel.sim.process import EFFECTS, SimSentinel
 from trio_sentinel.sim.redis import Write
-from trio_sentinel.sim.runs import WARM_UP_MS, Report, build, fill, play, run, run_options
+from trio_sentinel.sim.runs import WARM_UP_MS, Report, build, fill, is_outnumbered, play, run, run_options
 from trio_sentinel.sim.soaks import (
     FAST,
     SOMETIMES,
@@ -435,3 +435,25 @@ def test_an_interrupted_soak_tells_what_it_had_reached(
     told = capsys.readouterr().out
     assert "interrupted after 1 seeds, 0 findings" in told
     assert " fault " in told, "the counters"
+
+
+@pytest.mark.parametrize(("sentinels", "dead_end"), [(1, True), (3, False)])
+def test_a_voter_that_is_gone_is_a_dead_end_only_where_its_vote_is_needed(sentinels: int, dead_end: bool) -> None:
+    """A lone sentinel hears of its own former identity at a place where nobody is (seed 14271498)."""
+    cluster = simple_cluster(1, sentinels=sentinels, quorum=1)
+    cluster.world.run_for(WARM_UP_MS)
+    assert not is_outnumbered(cluster, "mymaster")
+    address = next(iter(cluster.servers))
+    ghost = Hello(
+        host="10.9.8.7",
+        port=26379,
+        run_id=RunId("f" * 40),
+        current_epoch=0,
+        master="mymaster",
+        master_host=address.host,
+        master_port=address.port,
+        config_epoch=0,
+    )
+    for sentinel in cluster.sentinels.values():
+        sentinel.feed(i.HelloHeard(ghost))
+    assert is_outnumbered(cluster, "mymaster") is dead_end

@@ -329,6 +329,8 @@ def _dead_end(cluster: Cluster, wrong: tuple[int, str] | None) -> str | None:
         return "made to forget all that others know"
     if any(is_merged(cluster, name) for name in cluster.settings):
         return "a name that lied made two deployments one"
+    if any(is_outnumbered(cluster, name) for name in cluster.settings):
+        return "sentinels that are gone count"
     return None
 
 
@@ -459,6 +461,14 @@ def is_merged(cluster: Cluster, name: str) -> bool:
     masters = [s.engine.state.masters[name] for s in cluster.sentinels.values() if name in s.engine.state.masters]
     known = {address for master in masters for address in (master.address, *master.replicas)}
     return any(cluster.homes.get(address, name) != name for address in known)
+
+
+def is_outnumbered(cluster: Cluster, name: str) -> bool:
+    """Whether nobody can have the votes it needs because each counts sentinels that are gone: they had another
+    identity, and announced a place where nobody takes it over. Only a RESET makes voters fewer (property 27)."""
+    living = {sentinel.engine.state.my_id for sentinel in cluster.sentinels.values()}
+    masters = [s.engine.state.masters[name] for s in cluster.sentinels.values() if name in s.engine.state.masters]
+    return bool(masters) and all(1 + len(living & master.peers.keys()) < master.votes_needed for master in masters)
 
 
 def fill(report: Report, cluster: Cluster) -> None:
