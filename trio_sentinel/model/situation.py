@@ -80,6 +80,10 @@ class Situation:
         """Whether an opinion still counts: at most five asking periods old (core.md 7.3)."""
         return self.now_ms - opinion.answered_at_ms <= 5 * self.state.timing.ask_period_ms
 
+    def election_ms(self, master: Master) -> Millis:
+        """How long an election may take (core.md 11.2)."""
+        return min(self.state.timing.election_timeout_ms, master.settings.failover_timeout_ms)
+
     def sane(self, master: Master) -> bool:
         """Whether the master is well enough to order others to follow it (core.md 5.3)."""
         sense = self.server(master)

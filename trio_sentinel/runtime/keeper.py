@@ -1,7 +1,7 @@
 """Saves the configuration before words leave the house.
 
 One writer, which must not stop the probes while the disk takes its time. What is wanted meanwhile is joined: the
-newest state wins. The model itself holds back whatever may not be heard before the save (engine.py).
+newest state wins. The model itself holds back whatever may not be heard before the save (saves.py).
 """
 
 from __future__ import annotations

@@ -276,7 +276,7 @@ def votes_for_me(s: Situation, master: Master, failover: Failover) -> int:
 def election_deadline_ms(s: Situation, master: Master) -> Millis:
     """When an attempt that has not won is given up (core.md 11.2)."""
     assert master.attempt_at_ms is not None
-    return master.attempt_at_ms + min(s.state.timing.election_timeout_ms, master.settings.failover_timeout_ms)
+    return master.attempt_at_ms + s.election_ms(master)
 
 
 def check_election(s: Situation, master: Master) -> Iterator[Event]:

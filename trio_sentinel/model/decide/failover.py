@@ -207,7 +207,7 @@ def _yields_until_ms(s: Situation, master: Master, failover: Failover) -> Millis
     replace it."""
     if master.leader_epoch <= failover.epoch or master.attempt_at_ms is None:
         return 0
-    return master.attempt_at_ms + min(s.state.timing.election_timeout_ms, master.settings.failover_timeout_ms)
+    return master.attempt_at_ms + s.election_ms(master)
 
 
 def _others(s: Situation, master: Master, promoted: Address) -> list[Replica]:

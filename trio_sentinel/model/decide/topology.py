@@ -295,9 +295,9 @@ def doubted(s: Situation, master: Master, reading: InfoReading) -> Iterator[str]
     servers = ((master.address, master.run_id), *((one.address, one.run_id) for one in master.replicas.values()))
     same = [address.host for address, known in servers if known is not None and known == reading.run_id]
     names = same if len(same) > 1 else []
-    if reading.role is Role.REPLICA and not reading.master_link_up and reading.master_host == master.address.host:
-        names = [*names, master.address.host]
-    if reading.run_id == master.run_id and (reading.role is Role.REPLICA or _knows_no_replica(s, master, reading)):
+    replica = reading.role is Role.REPLICA
+    unlinked = replica and not reading.master_link_up and reading.master_host == master.address.host
+    if unlinked or (reading.run_id == master.run_id and (replica or _knows_no_replica(s, master, reading))):
         names = [*names, master.address.host]
     names = [*names, *_aliases(s, {address.host for address, _ in servers}, reading)]
     yield from (name for name in dict.fromkeys(names) if not is_ip(name))
