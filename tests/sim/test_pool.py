@@ -37,6 +37,18 @@ def test_results_come_in_the_order_of_the_work_and_leave_no_process() -> None:
     assert multiprocessing.active_children() == before
 
 
+def test_there_are_not_more_processes_than_work() -> None:
+    before = len(multiprocessing.active_children())
+    results = in_parallel(abs, range(3), 8)
+    assert next(results) == 0
+    assert len(multiprocessing.active_children()) - before == 3
+    assert list(results) == [1, 2]
+
+
+def test_one_piece_of_work_needs_no_process() -> None:
+    assert list(in_parallel(lambda number: number + 1, [1], 8)) == [2]
+
+
 @pytest.mark.parametrize("over_stdin", [False, True])
 def test_a_script_needs_no_guard(over_stdin: bool, tmp_path: Path) -> None:
     """As in the docstring of the package. Each process would run the script again, or look for it in vain for ever."""
@@ -56,7 +68,7 @@ def test_a_deed_of_the_main_module_is_found_there(tmp_path: Path) -> None:
 
 def test_a_killed_process_is_not_waited_for() -> None:
     with pytest.raises(ChildProcessError, match="has died"):
-        list(in_parallel(signal.raise_signal, [signal.SIGKILL], 2))
+        list(in_parallel(signal.raise_signal, [signal.SIGKILL] * 2, 2))
 
 
 def test_an_interrupt_is_left_to_the_parent() -> None:

@@ -25,10 +25,14 @@ LOOK_S = 1.0
 
 
 def in_parallel(deed: Callable[[Work], Result], works: Iterable[Work], jobs: int) -> Iterator[Result]:
-    """``map(deed, works)`` in `jobs` processes; with one job, in this process. `deed` must be importable.
+    """``map(deed, works)`` in `jobs` processes, or one for each piece of work if there is less of it; what needs only
+    one is done in this process. `deed` must be importable.
 
     Raises ChildProcessError when one of the processes is killed: what it had begun would be waited for in vain.
     """
+    rest = iter(works)
+    first = list(itertools.islice(rest, max(jobs, 1)))
+    works, jobs = itertools.chain(first, rest), len(first)
     if jobs <= 1:
         yield from map(deed, works)
         return
@@ -36,7 +40,7 @@ def in_parallel(deed: Callable[[Work], Result], works: Iterable[Work], jobs: int
     with ExitStack() as ends:
         with _started_apart(deed), _interrupts_left_to_parent():
             pool = ends.enter_context(multiprocessing.get_context("spawn").Pool(jobs))
-        yield from _in_order(pool, deed, iter(works), jobs, set(multiprocessing.active_children()) - others)
+        yield from _in_order(pool, deed, works, jobs, set(multiprocessing.active_children()) - others)
 
 
 @contextmanager
