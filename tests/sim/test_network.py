@@ -104,6 +104,35 @@ def test_a_host_that_loses_the_power_sends_nothing_again() -> None:
     assert pair.far.taken == []
 
 
+class Frail(End):
+    """Its host loses the power over the first thing that it takes."""
+
+    network: Network
+    wire: Wire
+
+    def take(self, wire: Wire, item: Any) -> Fate:
+        fate = super().take(wire, item)
+        self.up = self.host_up = False
+        self.life += 1
+        self.network.close(self.wire, with_host=True)
+        return fate
+
+
+def test_a_process_that_dies_over_a_message_to_itself_takes_the_others_with_it() -> None:
+    """Seed 14356746."""
+    pair = Pair(near=(frail := Frail(HERE)), far=frail)
+    pair.network.processes[HERE] = frail
+    frail.network, frail.wire = pair.network, pair.wire
+    frail.frozen = True
+    for item in ("first", "second"):
+        pair.network.send(pair.wire, item)
+        pair.world.run_for(50)
+    frail.frozen = False
+    pair.network.awake(frail)
+    pair.world.run_for(2000)
+    assert frail.taken == ["first"]
+
+
 def test_a_process_that_stands_still_has_what_came_before_its_peer_died() -> None:
     pair = Pair()
     pair.far.frozen = True

@@ -18,6 +18,7 @@ from trio_sentinel.model.state import ReconfiguringReplicas
 from trio_sentinel.model.values import Address, Hello, PeerLink, RunId
 from trio_sentinel.sim.checkers import Broken
 from trio_sentinel.sim.cluster import Cluster, SimSentinel, simple_cluster
+from trio_sentinel.sim.crash_points import SAVE_DONE, Trap
 from trio_sentinel.sim.options import MEMBERS, OURS, Options, draw
 from trio_sentinel.sim.roles import Mind
 from trio_sentinel.sim.runs import run_options
@@ -378,3 +379,19 @@ def test_the_stock_checker_bites(monkeypatch: pytest.MonkeyPatch) -> None:
     sentinel.start()
     with pytest.raises(Broken, match="property 2"):
         sentinel.ask(lambda n: i.OpinionAsked(n, "10.0.0.1", 6379, 1, third))
+
+
+def test_a_stock_member_that_dies_over_the_save_of_a_remove_need_not_know_its_vote_any_more() -> None:
+    """Its file forgot the master, and nobody was told (seed 14359046)."""
+    cluster = _cluster(Flavour.VALKEY_9)
+    sentinel = cluster.sentinels["10.0.1.1"]
+    candidate = sentinel.engine.state.my_id
+    sentinel.ask(lambda n: i.OpinionAsked(n, "10.0.0.1", 6379, 1, candidate))
+    sentinel.trap = Trap(SAVE_DONE, 1)
+    sentinel.ask(lambda n: i.RemoveAsked(n, NAME))
+    assert not sentinel.up
+    sentinel.start()
+    sentinel.ask(lambda n: i.MonitorAsked(n, NAME, Address("10.0.0.1", 6379), quorum=2))
+    sentinel.crash()
+    sentinel.start()
+    assert sentinel.engine.state.masters[NAME].leader_epoch == 0, "Q25"

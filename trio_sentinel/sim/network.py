@@ -339,6 +339,6 @@ class Network:
                 return False
             if fate is Fate.RESET:
                 line.waiting.clear()
-            else:
+            elif line.waiting:  # who got it may have lost the power over it, and what waits to be sent to itself
                 line.waiting.popleft()
         return True

@@ -109,6 +109,7 @@ class StockChecker:
         kept = max(epochs) >= record.current_epoch or record.current_epoch in record.manual
         require(kept, 1, f"{sentinel.name} came back below epoch {record.current_epoch}")
         record.current_epoch = max(epochs)
+        record.removed |= record.voted.keys() - {line.name for line in disk.masters}  # it died before it could tell
         for line in disk.masters:
             voted = line.leader_epoch >= record.voted.get(line.name, 0) or line.name in record.removed
             require(voted, 4, f"{sentinel.name} came back without its vote for {line.name}")
