@@ -58,7 +58,9 @@ class StockSentinel(SimSentinel):
     def _new_mind(self) -> Mind:
         self._stall_ms = 0
         dice = WorldDice(self.world.random)
-        self.mind = StockMind(dice, self.clock_ms(), self._write, self.flavour, self.defects)
+        self.mind = StockMind(
+            dice, self.clock_ms(), self._write, self.flavour, self.defects, wall_offset_ms=self.wall_offset_ms
+        )
         return self.mind
 
     def think(self, heard: i.Input) -> None:

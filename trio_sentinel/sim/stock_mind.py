@@ -65,6 +65,8 @@ class StockMind:
         write: Write,
         flavour: Flavour = Flavour.REDIS_7,
         defects: Defects | None = None,
+        *,
+        wall_offset_ms: int = 0,
     ) -> None:
         self.state = SentinelState(my_id=NOT_YET)
         self.senses = Observations()
@@ -84,7 +86,7 @@ class StockMind:
         self._events: list[e.Event] = []
         self._effects: list[fx.Effect] = []
         self._due_ms = now_ms
-        self._wall_offset_ms = 0
+        self._wall_offset_ms = wall_offset_ms
         self._ticked_wall_ms: Millis | None = None
 
     # ------------------------------------------------------------ the way in
@@ -92,7 +94,7 @@ class StockMind:
     def start(self, snapshot: Snapshot, now_ms: Millis, *, own_port: int = 0) -> Outcome:
         """Begin from the file. Voted ids, failovers and flags are not in it [9, 15]."""
         assert snapshot.my_id is not None
-        self.now_ms = SINCE_1970_MS + now_ms
+        self.now_ms = SINCE_1970_MS + now_ms + self._wall_offset_ms
         opening = restored(snapshot, snapshot.my_id, own_port, Timing())
         state = self.state
         state.my_id, state.own_port = opening.my_id, own_port
