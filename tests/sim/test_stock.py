@@ -15,13 +15,13 @@ from trio_sentinel.model.engine import Engine, Outcome
 from trio_sentinel.model.settings import GlobalSettings, MasterSettings
 from trio_sentinel.model.snapshot import MasterSnapshot, Snapshot
 from trio_sentinel.model.state import ReconfiguringReplicas
-from trio_sentinel.model.values import Address, Hello, PeerLink, RunId
+from trio_sentinel.model.values import Address, Hello, PeerLink, RunId, ServerLink
 from trio_sentinel.sim.checkers import Broken
 from trio_sentinel.sim.cluster import Cluster, SimSentinel, simple_cluster
 from trio_sentinel.sim.crash_points import SAVE_DONE, Trap
 from trio_sentinel.sim.options import MEMBERS, OURS, Options, draw
 from trio_sentinel.sim.roles import Mind
-from trio_sentinel.sim.runs import run_options
+from trio_sentinel.sim.runs import Report, build, play, run_options
 from trio_sentinel.sim.stock_mind import HANDLERS, StockMind
 from trio_sentinel.sim.stock_state import Defects, Flavour
 from trio_sentinel.sim.world import WorldDice
@@ -395,3 +395,38 @@ def test_a_stock_member_that_dies_over_the_save_of_a_remove_need_not_know_its_vo
     sentinel.crash()
     sentinel.start()
     assert sentinel.engine.state.masters[NAME].leader_epoch == 0, "Q25"
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_stock_member_whose_clock_was_set_back_is_not_behind_itself_after_a_restart(flavour: Flavour) -> None:
+    """It says hello in time (seed 14382071)."""
+    cluster = _cluster(flavour, sentinels=1)
+    (sentinel,) = cluster.sentinels.values()
+    sentinel.wall_offset_ms -= 3_600_000
+    cluster.world.run_for(500)
+    sentinel.crash()
+    said: list[fx.SayHello] = []
+    sentinel.deeds = {**sentinel.deeds, fx.SayHello: lambda _, hello: said.append(hello)}
+    sentinel.start()
+    cluster.world.run_for(5000)
+    assert {effect.link for effect in said} == {ServerLink(NAME, Address(f"10.0.0.{n}", 6379)) for n in (1, 2, 3)}
+
+
+def test_an_exam_waits_for_a_stock_member_in_tilt_without_whom_there_is_no_quorum() -> None:
+    """Slow disks bring stock into TILT in the middle of it (seed 14390023); here it is a clock, twice."""
+    members = (OURS, "valkey 9", "valkey 9")
+    options = Options(seed=1, quorum=3, members=members, down_after_ms=1000, failover_timeout_ms=1500, harm_ms=0)
+    cluster, report = build(options), Report(options=options)
+    stock = cluster.sentinels["10.9.1.2"]
+
+    def step_clock() -> None:
+        stock.wall_offset_ms += 60_000
+
+    steps = [100, 25_000]
+    for length_ms in play(cluster, options, report):
+        while steps and any(note.startswith("exam") for _, note in cluster.notes):
+            cluster.world.after(steps.pop(), step_clock)
+        cluster.world.run_for(length_ms)
+    assert not cluster.excused
+    assert report.exam_ms is not None
+    assert report.exam_ms > 50_000
