@@ -28,13 +28,25 @@ from trio_sentinel.model.values import Hello, PeerLink, RunId
 from trio_sentinel.sim import __main__ as sim_main
 from trio_sentinel.sim import sights, soaks, stage
 from trio_sentinel.sim.__main__ import main, parser
+from trio_sentinel.sim.checkers import Broken
 from trio_sentinel.sim.cluster import Writer, simple_cluster
 from trio_sentinel.sim.crash_points import CRASH_POINTS
 from trio_sentinel.sim.harm import DEEDS
 from trio_sentinel.sim.options import FAULTS, Options, draw
 from trio_sentinel.sim.process import EFFECTS, SimSentinel
 from trio_sentinel.sim.redis import Write
-from trio_sentinel.sim.runs import WARM_UP_MS, Report, build, fill, is_outnumbered, play, run, run_options
+from trio_sentinel.sim.runs import (
+    LATE_ANSWER_MS,
+    WARM_UP_MS,
+    Report,
+    build,
+    fill,
+    is_outnumbered,
+    play,
+    require_no_lost_answers,
+    run,
+    run_options,
+)
 from trio_sentinel.sim.soaks import (
     FAST,
     SOMETIMES,
@@ -457,3 +469,21 @@ def test_a_voter_that_is_gone_is_a_dead_end_only_where_its_vote_is_needed(sentin
     for sentinel in cluster.sentinels.values():
         sentinel.feed(i.HelloHeard(ghost))
     assert is_outnumbered(cluster, "mymaster") is dead_end
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_an_answer_of_a_process_that_stands_still_is_not_lost(still: bool) -> None:
+    """Stock on a slow disk may stand still again and again (seed 14465270)."""
+    cluster = simple_cluster(1, sentinels=2, down_after_ms=60_000)
+    cluster.world.run_for(WARM_UP_MS)
+    one, other = cluster.sentinels.values()
+    require_no_lost_answers(one)
+    if still:
+        other.freeze(None)
+    opinion = one.engine.senses.opinions["mymaster", other.engine.state.my_id]
+    opinion.hello_in_flight, opinion.hello_sent_at_ms = True, one.clock_ms() - LATE_ANSWER_MS - 1
+    if still:
+        require_no_lost_answers(one)
+    else:
+        with pytest.raises(Broken, match=r"property 32.*waits for ever for a hello"):
+            require_no_lost_answers(one)
