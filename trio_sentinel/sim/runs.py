@@ -348,6 +348,10 @@ def what_is_wrong(cluster: Cluster) -> tuple[int, str] | None:
                 return 29, f"{sentinel.name}: a failover of {name} is open"
             if master.s_down or master.o_down:
                 return 29, f"{sentinel.name}: {name} is down"
+            for address in (master.address, *master.replicas):
+                place = sentinel.engine.state.names.get(address.host)
+                if place is not None and place != cluster.network.names.addresses.get(address.host, place):
+                    return 29, f"{sentinel.name}: {address.host} leads to {place}"
             views.add((master.config_epoch, master.address))
         if len(views) > 1:
             return 30, f"{name} is {' or '.join(f'{address} ({epoch})' for epoch, address in sorted(views))}"
