@@ -46,6 +46,7 @@ from trio_sentinel.sim.runs import (
     require_no_lost_answers,
     run,
     run_options,
+    what_is_wrong,
 )
 from trio_sentinel.sim.soaks import (
     FAST,
@@ -487,3 +488,13 @@ def test_an_answer_of_a_process_that_stands_still_is_not_lost(still: bool) -> No
     else:
         with pytest.raises(Broken, match=r"property 32.*waits for ever for a hello"):
             require_no_lost_answers(one)
+
+
+def test_there_is_no_rest_while_a_name_leads_astray() -> None:
+    """The next promotion by that name would go to another server (seed 14410503)."""
+    cluster = build(Options(seed=1, named=True))
+    cluster.world.run_for(WARM_UP_MS)
+    assert what_is_wrong(cluster) is None
+    sentinel = cluster.sentinels["10.9.1.1"]
+    sentinel.engine.state.names["db2.a.example"] = "10.0.0.3"
+    assert what_is_wrong(cluster) == (29, "10.9.1.1: db2.a.example leads to 10.0.0.3")
