@@ -289,13 +289,17 @@ def _carry_out_orders(cluster: Cluster, options: Options, settle_ms: int) -> Ite
 
 
 def _await_rest(cluster: Cluster, options: Options) -> Generator[int, None, int | None]:
-    """Wait until nothing is wrong any more, and a while longer; None for a dead end."""
+    """Wait until nothing is wrong any more, and a while longer; None for a dead end.
+
+    Names that lead astray are waited for as well. They may do so to the end where nothing contradicts them: the only
+    replica is one that no master lists, for example. What a sentinel does then, when the master dies, the exam shows.
+    """
     began_ms = cluster.world.now_ms
     limit_ms = began_ms + peace_bound_ms(options)
     hopeful_at_ms = began_ms
     while True:
         wrong = what_is_wrong(cluster)
-        if wrong is None:
+        if wrong is None and (not is_led_astray(cluster) or cluster.world.now_ms >= limit_ms):
             rest_ms = cluster.world.now_ms - began_ms
             told = len(cluster.told)
             yield options.calm_ms
@@ -348,10 +352,6 @@ def what_is_wrong(cluster: Cluster) -> tuple[int, str] | None:
                 return 29, f"{sentinel.name}: a failover of {name} is open"
             if master.s_down or master.o_down:
                 return 29, f"{sentinel.name}: {name} is down"
-            for address in (master.address, *master.replicas):
-                place = sentinel.engine.state.names.get(address.host)
-                if place is not None and place != cluster.network.names.addresses.get(address.host, place):
-                    return 29, f"{sentinel.name}: {address.host} leads to {place}"
             views.add((master.config_epoch, master.address))
         if len(views) > 1:
             return 30, f"{name} is {' or '.join(f'{address} ({epoch})' for epoch, address in sorted(views))}"
@@ -365,6 +365,18 @@ def what_is_wrong(cluster: Cluster) -> tuple[int, str] | None:
             elif home == name and address in known and (server.master != agreed or not server.link_up):
                 return 31, f"{address} follows {server.master}, not {agreed}"
     return None
+
+
+def is_led_astray(cluster: Cluster) -> bool:
+    """Whether a name leads a sentinel to where it does not lead any more."""
+    truth = cluster.network.names.addresses
+    for sentinel in cluster.sentinels.values():
+        names = sentinel.engine.state.names
+        for master in sentinel.engine.state.masters.values():
+            for host in (address.host for address in (master.address, *master.replicas)):
+                if host in truth and names.get(host, truth[host]) != truth[host]:
+                    return True
+    return False
 
 
 def _exam(cluster: Cluster, options: Options) -> Generator[int, None, int | None]:
