@@ -23,7 +23,7 @@ _PLAIN: Final = re.compile(rb"[^\v\f\"']*")  # lines that need no second look
 _HEX: Final = re.compile(rb"x([0-9a-fA-F]{2})")
 _UNESCAPED: Final = re.compile(rb'[^"\\]+')
 _BARE: Final = re.compile(rb"[!-~]+")
-_UNSHOWN: Final = re.compile(rb"[^ !#-\[\]-~]")
+_UNSHOWN: Final = re.compile(rb'[^ !#-\[\]-~]')
 
 
 class Unbalanced(ValueError):

@@ -73,7 +73,9 @@ def subject_of_new(s: Situation, known: MasterSnapshot) -> Subject:
     )
 
 
-def remove(s: Situation, asked: RemoveAsked, bequeath: Callable[[Situation, Master], Iterator[Event]]) -> Verdict:
+def remove(
+    s: Situation, asked: RemoveAsked, bequeath: Callable[[Situation, Master], Iterator[Event]]
+) -> Verdict:
     """Forget a master, but not a vote: `bequeath` is ``agreement.bequeath``."""
     master = s.state.masters.get(asked.name)
     if master is None:
