@@ -270,10 +270,13 @@ class Cluster:
     def excused(self) -> bool:
         """Whether liveness is not promised: stock alone, after stock spoilt an epoch, while a stock member's clock is
         behind itself (``stock_checks.py``), or where what is asked of its stock members is too much."""
-        stock = [sentinel for sentinel in self.sentinels.values() if isinstance(sentinel, StockSentinel)]
+        stock = self._stock()
         alone = len(stock) == len(self.sentinels)
         behind = any(sentinel.mind.clock_fell for sentinel in stock)
         return alone or behind or bool(self.checker.ledger.spoilt) or any(map(self._asks_too_much_of, stock))
+
+    def _stock(self) -> list[StockSentinel]:
+        return [sentinel for sentinel in self.sentinels.values() if isinstance(sentinel, StockSentinel)]
 
     def _asks_too_much_of(self, stock: SimSentinel) -> bool:
         """Every opinion is needed, and this one stands still with each save; or one is enough, and it is blind for
@@ -288,8 +291,7 @@ class Cluster:
     def can_agree(self, name: str) -> bool:
         """Whether there is a quorum for a master even without the stock members in TILT: they call nothing down, and a
         slow disk is enough to bring that about."""
-        stock = [sentinel for sentinel in self.sentinels.values() if isinstance(sentinel, StockSentinel)]
-        blind = sum(sentinel.engine.state.tilt_since_ms is not None for sentinel in stock)
+        blind = sum(sentinel.engine.state.tilt_since_ms is not None for sentinel in self._stock())
         return len(self.sentinels) - blind >= self.settings[name].quorum
 
     def switches(self) -> int:

@@ -371,11 +371,10 @@ def is_led_astray(cluster: Cluster) -> bool:
     """Whether a name leads a sentinel to where it does not lead any more."""
     truth = cluster.network.names.addresses
     for sentinel in cluster.sentinels.values():
-        names = sentinel.engine.state.names
-        for master in sentinel.engine.state.masters.values():
-            for host in (address.host for address in (master.address, *master.replicas)):
-                if host in truth and names.get(host, truth[host]) != truth[host]:
-                    return True
+        state = sentinel.engine.state
+        known = {at.host for master in state.masters.values() for at in (master.address, *master.replicas)}
+        if any(state.names.get(host, truth[host]) != truth[host] for host in known & truth.keys()):
+            return True
     return False
 
 
@@ -400,9 +399,9 @@ def _exam(cluster: Cluster, options: Options) -> Generator[int, None, int | None
         waiting = [name for name, address in dead.items() if not _is_replaced(cluster, name, address)]
         if not waiting:
             return cluster.world.now_ms - began_ms
-        if not all(map(cluster.can_agree, waiting)):
+        if blind_ms < BLIND_MS and not all(map(cluster.can_agree, waiting)):
             blind_ms += EXAM_STEP_MS
-        if cluster.world.now_ms >= limit_ms + min(blind_ms, BLIND_MS):
+        if cluster.world.now_ms >= limit_ms + blind_ms:
             if (dead_end := _dead_end(cluster, None)) is not None:
                 cluster.seen[f"{DEAD_END}{dead_end}"] += 1
                 return None
@@ -435,8 +434,8 @@ def require_no_lost_answers(sentinel: SimSentinel) -> None:
             ("an opinion", opinion.ask_in_flight, opinion.asked_at_ms),
             ("a hello", opinion.hello_in_flight, opinion.hello_sent_at_ms),
         ):
-            lost = senses.peers[run_id].command.open and waits and since_ms is not None and since_ms < late_ms
-            lost = lost and run_id not in still
+            reads = run_id not in still and senses.peers[run_id].command.open
+            lost = reads and waits and since_ms is not None and since_ms < late_ms
             require(not lost, 32, f"{sentinel.name} waits for ever for {what} about {name} of {run_id}")
 
 

@@ -14,7 +14,7 @@ stay too, except for the epochs in which a stock member was *seen* to do one of 
 
 Liveness (29 to 31, and the exam at the end of peace) is promised as long as one of ours is in the quorum, no epoch was
 marked so, no stock member's wall clock was set back in its present life (Q21), and no more is asked of stock members
-than they can do (``Cluster.excused``).
+than they can do (``Cluster.excused``); the exam waits while too few are out of TILT (``Cluster.can_agree``).
 
 **A stock member** is held to these properties of core.md 20: 1 to 4 (until a write of its file failed, Q3, or, for one
 master, until it was removed, Q25; not for the epoch of a manual attempt, Q4), 9 (with its own count of the votes), 11,
